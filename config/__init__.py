@@ -1,0 +1,1 @@
+"""Ready configurations (``labtrain.configs``); ``labtrain init NAME`` copies one out."""

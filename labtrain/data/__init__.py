@@ -1,0 +1,1 @@
+"""Small tables that travel with the package; each has its provenance beside it."""

@@ -1,0 +1,263 @@
+"""PhysicalLayer, the one interface between a piece of the physical world and everything that trains it.
+
+A *shot* is one physical evaluation of one drive vector. Layers take batches and give batches; the rig decides how
+a batch meets the hardware. Arrays are ``(shots, n)`` everywhere.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from labtrain.errors import InputError
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """What a caller must know of a layer before the first shot.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Width of a drive vector and of a response.
+    seconds_per_shot : float
+        Time one shot costs on this rig, settling and integration included, in seconds.
+    max_batch : int
+        Largest chunk of shots handed back at once.
+    y_unit : str
+        Unit of the response, for axis labels.
+    fingerprint : str
+        Changes when the same drive can no longer be expected to give the same answer (other geometry, other
+        instrument, other calibration). A resumed run refuses a changed fingerprint.
+    simulated : bool
+        True when no real instrument stands behind the layer.
+    settle_s, integration_s : float
+        Parts of `seconds_per_shot` spent waiting for the physics and recording it, in seconds.
+    writes_per_shot : int
+        Instrument configuration writes that one shot costs.
+    """
+
+    n_in: int
+    n_out: int
+    seconds_per_shot: float
+    max_batch: int
+    y_unit: str
+    fingerprint: str
+    simulated: bool
+    settle_s: float = 0.0
+    integration_s: float = 0.0
+    writes_per_shot: int = 1
+
+
+@dataclass(frozen=True)
+class Shots:
+    """A chunk of finished shots, in the order in which they were asked for.
+
+    Parameters
+    ----------
+    x : ndarray, (n, n_in), float64
+        Drive vectors as the instrument was really told.
+    y : ndarray, (n, n_out), float64
+        Responses, in the layer's ``y_unit``.
+    sigma : ndarray, (n, n_out), float64, or None
+        Standard deviation of each response where the layer can tell it.
+    attempts : ndarray, (n,), int64
+        Times each shot was measured until it was good; 1 when the first reading was.
+    started_s : float
+        When the chunk began, seconds since 1970-01-01 UTC.
+    """
+
+    x: Array
+    y: Array
+    sigma: Array | None
+    attempts: NDArray[np.int64]
+    started_s: float
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+class PhysicalLayer(Protocol):
+    """A fixed, unknown, nonlinear map from drives in [0, 1] to responses."""
+
+    @property
+    def info(self) -> LayerInfo:
+        """Widths, cost, identity."""
+
+    def measure(self, x: ArrayLike) -> Iterator[Shots]:
+        """Measure drives of shape (shots, n_in), in order, chunk by chunk."""
+
+    def forward(self, x: ArrayLike) -> Array:
+        """Measure everything and return the responses, (shots, n_out)."""
+
+    def quantise(self, x: ArrayLike) -> Array:
+        """What the instrument will really be told for these drives, (shots, n_in)."""
+
+    def state(self) -> dict[str, Any]:
+        """Shot counter, drift, calibration in use: JSON-compatible values."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Return to a state that :meth:`state` gave."""
+
+
+def check_drive(x: ArrayLike, n_in: int, who: str = "layer") -> Array:
+    """Return drives as float64 (shots, n_in), or refuse them before anything moves.
+
+    Raises
+    ------
+    InputError
+        For a wrong shape or width, NaN or infinity, or a value outside [0, 1]; names the shot and the input.
+    """
+    try:
+        drive = np.asarray(x, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{who}: drive is not numeric ({error}); give an array of shape (shots, {n_in})") from None
+    if drive.ndim != 2 or drive.shape[1] != n_in:
+        raise InputError(f"{who}: drive has shape {drive.shape}, needed (shots, {n_in}); check the width of the drive")
+    bad = ~((drive >= 0.0) & (drive <= 1.0))
+    if bad.any():
+        shot, column = (int(i) for i in np.argwhere(bad)[0])
+        raise InputError(
+            f"{who}: drive of shot {shot}, input {column} is {drive[shot, column]:g}, allowed 0 to 1; "
+            "map activations with a Drive first"
+        )
+    return drive
+
+
+class Layer(ABC):
+    """Base of every layer: checks drives, joins chunks. Subclasses fill `info` and `_measure`."""
+
+    name = "layer"
+
+    @property
+    @abstractmethod
+    def info(self) -> LayerInfo:
+        """Widths, cost, identity."""
+
+    @abstractmethod
+    def _measure(self, x: Array) -> Iterator[Shots]:
+        """Measure checked drives; yields at most ``info.max_batch`` shots at a time."""
+
+    def measure(self, x: ArrayLike) -> Iterator[Shots]:
+        """Measure drives of shape (shots, n_in) in [0, 1], in order, chunk by chunk.
+
+        Raises
+        ------
+        InputError
+            At the call, before anything moves, if the drives do not fit.
+        MeasurementError
+            While iterating, if a shot stays bad; earlier chunks have been handed out.
+        """
+        return self._measure(check_drive(x, self.info.n_in, self.name))
+
+    def forward(self, x: ArrayLike) -> Array:
+        """Measure everything; returns responses of shape (shots, n_out)."""
+        chunks = [shots.y for shots in self.measure(x)]
+        return np.concatenate(chunks) if chunks else np.empty((0, self.info.n_out))
+
+    def quantise(self, x: ArrayLike) -> Array:
+        """What the instrument will really be told, (shots, n_in); here the drives themselves."""
+        return check_drive(x, self.info.n_in, self.name)
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Nothing to return to unless a subclass keeps state."""
+
+
+class Wrapper(Layer):
+    """A layer that stands in front of another one and does one thing."""
+
+    def __init__(self, inner: PhysicalLayer) -> None:
+        self.inner = inner
+        self.name = getattr(inner, "name", "layer")
+
+    @property
+    def info(self) -> LayerInfo:
+        return self.inner.info
+
+    def _measure(self, x: Array) -> Iterator[Shots]:
+        yield from self.inner.measure(x)
+
+    def quantise(self, x: ArrayLike) -> Array:
+        return self.inner.quantise(x)
+
+    def state(self) -> dict[str, Any]:
+        return self.inner.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.inner.restore(state)
+
+
+class Averaged(Wrapper):
+    """Repeats every shot and returns the mean, with its standard error as sigma.
+
+    For responses that average without bias only: complex quadratures, powers, or amplitudes far above the noise.
+    The mean of a modulus is biased upwards near the noise floor (Rice); there, average in the instrument.
+
+    Parameters
+    ----------
+    inner : PhysicalLayer
+    repeats : int
+        Shots per drive, at least 1. The cost in shots multiplies accordingly.
+    """
+
+    def __init__(self, inner: PhysicalLayer, repeats: int) -> None:
+        super().__init__(inner)
+        if repeats < 1:
+            raise InputError(f"{self.name}: asked {repeats} repeats, allowed 1 or more; set rig.repeats")
+        self.repeats = repeats
+
+    def _measure(self, x: Array) -> Iterator[Shots]:
+        step = max(1, self.info.max_batch // self.repeats)
+        for start in range(0, len(x), step):
+            part = x[start : start + step]
+            chunks = list(self.inner.measure(np.repeat(part, self.repeats, axis=0)))
+            readings = np.concatenate([shots.y for shots in chunks]).reshape(len(part), self.repeats, -1)
+            told = np.concatenate([shots.x for shots in chunks])[:: self.repeats]
+            attempts = np.concatenate([shots.attempts for shots in chunks]).reshape(len(part), self.repeats)
+            sigma = readings.std(axis=1, ddof=1) / np.sqrt(self.repeats) if self.repeats > 1 else chunks[0].sigma
+            yield Shots(told, readings.mean(axis=1), sigma, attempts.sum(axis=1), chunks[0].started_s)
+
+
+ShotSink = Callable[[str, Shots, dict[str, Any]], None]
+ShotSource = Callable[[str, Array], Iterator[tuple[Shots, dict[str, Any]]]]
+
+
+class Recorded(Wrapper):
+    """Logs every chunk before anyone may use it, and hands out what is already logged instead of measuring it again.
+
+    Parameters
+    ----------
+    inner : PhysicalLayer
+        The rig's own layer: every physical shot passes here.
+    sink : callable (name, shots, layer state after the chunk) -> None
+        Returns once the chunk is safe.
+    replay : callable (name, drives) -> iterator of (shots, layer state after the chunk), optional
+        Logged chunks for the first of these drives; fewer, or none, when the log ends. It raises if the drives differ.
+    """
+
+    def __init__(self, inner: PhysicalLayer, sink: ShotSink, replay: ShotSource | None = None) -> None:
+        super().__init__(inner)
+        self._sink = sink
+        self._replay = replay
+
+    def _measure(self, x: Array) -> Iterator[Shots]:
+        done = 0
+        if self._replay is not None:
+            for shots, state in self._replay(self.name, self.quantise(x)):
+                self.inner.restore(state)
+                done += len(shots)
+                yield shots
+        if done < len(x):
+            for shots in self.inner.measure(x[done:]):
+                self._sink(self.name, shots, self.inner.state())
+                yield shots

@@ -1,0 +1,65 @@
+"""Rigs, drivers, methods and data sets by name.
+
+Built-in names map to ``"module:attribute"`` and are imported only when used; other packages add theirs with
+entry points in the groups ``labtrain.rigs``, ``labtrain.drivers``, ``labtrain.methods`` and ``labtrain.datasets``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from labtrain.errors import InputError
+from labtrain.limits import did_you_mean
+
+BUILT_IN: dict[str, dict[str, str]] = {
+    "rigs": {
+        "acoustic": "labtrain.rigs.acoustic:AcousticRig",
+        "recorded": "labtrain.rigs.recorded:RecordedRig",
+    },
+    "drivers": {},
+    "methods": {
+        "phyll": "labtrain.methods.phyll:PhyLL",
+        "ridge": "labtrain.methods.ridge:Ridge",
+    },
+    "datasets": {
+        "csv": "labtrain.datasets:CsvTable",
+        "digits": "labtrain.datasets:Digits",
+        "peterson-barney": "labtrain.datasets:PetersonBarney",
+        "vowels": "labtrain.datasets:Vowels",
+        "xor-tones": "labtrain.datasets:XorTones",
+    },
+}
+
+
+def _plugins(kind: str) -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=f"labtrain.{kind}")}
+
+
+def names(kind: str) -> list[str]:
+    """Sorted names registered under `kind` (``rigs``, ``drivers``, ``methods`` or ``datasets``)."""
+    return sorted({*BUILT_IN[kind], *_plugins(kind)})
+
+
+def resolve(kind: str, name: str) -> Any:
+    """Import and return what is registered as `name`.
+
+    Raises
+    ------
+    InputError
+        If nothing is registered under that name, or a plugin cannot be imported.
+    """
+    if name in BUILT_IN[kind]:
+        module, _, attribute = BUILT_IN[kind][name].partition(":")
+        return getattr(import_module(module), attribute)
+    plugin = _plugins(kind).get(name)
+    if plugin is None:
+        known = names(kind)
+        raise InputError(
+            f"unknown {kind.removesuffix('s')} {name!r}{did_you_mean(name, known)}; known: {', '.join(known) or 'none'}"
+        )
+    try:
+        return plugin.load()
+    except Exception as error:  # a foreign package may raise anything at import
+        raise InputError(f"{kind.removesuffix('s')} {name!r} ({plugin.value}) cannot be imported: {error}") from error

@@ -1,0 +1,1 @@
+"""Rigs (imported as ``labtrain.rigs``): each composes instruments, or a simulated world, into PhysicalLayers."""
