@@ -169,8 +169,8 @@ class Layer(ABC):
     def state(self) -> dict[str, Any]:
         return {}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Nothing to return to unless a subclass keeps state."""
+    def restore(self, state: dict[str, Any]) -> None:  # noqa: B027  a layer without state has nothing to return to
+        """Return to a state that :meth:`state` gave."""
 
 
 class Wrapper(Layer):

@@ -1,0 +1,245 @@
+"""Features and labels to activations, and activations to drives in [0, 1].
+
+Everything learned here (ranges, scales) is learned on training rows and then frozen; everything works row by row,
+so a prediction never depends on its batch-mates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from labtrain.errors import DataError, InputError
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+
+@dataclass
+class FeatureScaler:
+    """Feature scaling learned on training rows.
+
+    Parameters
+    ----------
+    kind : "minmax", "standard" or "none"
+        To [0, 1] over the training rows, to zero mean and unit variance, or untouched.
+    margin : float
+        A feature may leave its training range by this share of the range; beyond, :meth:`outside` reports it.
+    """
+
+    kind: Literal["minmax", "standard", "none"] = "minmax"
+    margin: float = 0.5
+    low: Array = field(default_factory=lambda: np.empty(0))
+    high: Array = field(default_factory=lambda: np.empty(0))
+    offset: Array = field(default_factory=lambda: np.empty(0))
+    scale: Array = field(default_factory=lambda: np.empty(0))
+
+    def fit(self, rows: Array) -> FeatureScaler:
+        """Learn range and scale from training rows, (n, d); a constant feature keeps scale 1."""
+        self.low, self.high = rows.min(axis=0), rows.max(axis=0)
+        if self.kind == "minmax":
+            self.offset, self.scale = self.low, self.high - self.low
+        elif self.kind == "standard":
+            self.offset, self.scale = rows.mean(axis=0), rows.std(axis=0)
+        else:
+            self.offset, self.scale = np.zeros(rows.shape[1]), np.ones(rows.shape[1])
+        self.scale = np.where(self.scale > 0, self.scale, 1.0)
+        return self
+
+    def bounds(self) -> tuple[Array, Array]:
+        """Lowest and highest value accepted at prediction, (d,) each."""
+        reach = self.margin * np.where(self.high > self.low, self.high - self.low, 1.0)
+        return self.low - reach, self.high + reach
+
+    def outside(self, rows: Array) -> NDArray[np.bool_]:
+        """Mask (n, d) of values beyond the accepted range."""
+        low, high = self.bounds()
+        return (rows < low) | (rows > high)
+
+    def transform(self, rows: Array) -> Array:
+        """Scale rows (n, d), values beyond the accepted range held at its border."""
+        return (np.clip(rows, *self.bounds()) - self.offset) / self.scale
+
+    def state(self) -> dict[str, Any]:
+        return {"low": self.low, "high": self.high, "offset": self.offset, "scale": self.scale}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.low, self.high = state["low"], state["high"]
+        self.offset, self.scale = state["offset"], state["scale"]
+
+
+class Encoder:
+    """Features (and a candidate label) to the activation vector x of the first block.
+
+    ``slots``: one position per class in front of the features, `amplitude` at the candidate's (Momeni et al. 2023).
+    ``overlay``: the candidate's fixed code, entries -1 or +1, times `amplitude`, added to the features: no input is
+    spent on labels, and the interference of label and feature is left to the physics.
+
+    Parameters
+    ----------
+    classes : sequence of str
+    feature_names : sequence of str
+    scaler : FeatureScaler
+        Fitted on training rows.
+    label : "slots" or "overlay"
+    amplitude : float
+    codes : ndarray (classes, d), for ``overlay``
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        feature_names: Sequence[str],
+        scaler: FeatureScaler,
+        label: Literal["slots", "overlay"] = "slots",
+        amplitude: float = 1.0,
+        codes: Array | None = None,
+    ) -> None:
+        self.classes = tuple(classes)
+        self.feature_names = tuple(feature_names)
+        self.scaler = scaler
+        self.label = label
+        self.amplitude = float(amplitude)
+        slots = np.eye(len(self.classes), len(self.classes) + len(self.feature_names))
+        patterns = slots if label == "slots" or codes is None else np.asarray(codes, dtype=np.float64)
+        self.patterns: Array = self.amplitude * patterns
+
+    @property
+    def width(self) -> int:
+        """Number of activations."""
+        return int(self.patterns.shape[1])
+
+    def features(self, rows: ArrayLike) -> Array:
+        """Activations without any label, (n, width); raw feature rows are (n, d).
+
+        Raises
+        ------
+        DataError
+            If the number of columns is wrong or a value is not finite.
+        """
+        table = np.asarray(rows, dtype=np.float64)
+        d = len(self.feature_names)
+        if table.ndim != 2 or table.shape[1] != d:
+            raise DataError(
+                f"features have shape {table.shape}, needed (rows, {d}): {', '.join(self.feature_names)}; "
+                "give one column for each feature"
+            )
+        if not np.isfinite(table).all():
+            row, column = (int(i) for i in np.argwhere(~np.isfinite(table))[0])
+            raise DataError(f"row {row}: {self.feature_names[column]} is {table[row, column]}; give a finite number")
+        scaled = self.scaler.transform(table)
+        return scaled if self.label == "overlay" else np.hstack([np.zeros((len(table), len(self.classes))), scaled])
+
+    def candidates(self, rows: ArrayLike, labels: Labels) -> Array:
+        """Activations (n, m, width) of raw feature rows (n, d), each with its m candidate labels (n, m)."""
+        result: Array = self.features(rows)[:, None, :] + self.patterns[labels]
+        return result
+
+    def every_label(self, rows: ArrayLike) -> Array:
+        """Activations (n, classes, width) with each label in turn, as prediction needs them."""
+        result: Array = self.features(rows)[:, None, :] + self.patterns[None, :, :]
+        return result
+
+    def refuse_outside(self, rows: Array, where: Sequence[str]) -> None:
+        """Raise a DataError for the first value outside the range accepted at prediction.
+
+        Parameters
+        ----------
+        rows : ndarray (n, d)
+        where : sequence of str
+            What to call each row, for instance ``"rows.csv:7"``.
+        """
+        outside = self.scaler.outside(rows)
+        if outside.any():
+            row, column = (int(i) for i in np.argwhere(outside)[0])
+            low, high = self.scaler.bounds()
+            raise DataError(
+                f"{where[row]}: {self.feature_names[column]} is {rows[row, column]:g}, the network was trained for "
+                f"{low[column]:g} to {high[column]:g}; correct the row, or train with encoding.margin above "
+                f"{self.scaler.margin:g}"
+            )
+
+
+class Drive:
+    """Activations to drives in [0, 1], row by row; the skip path keeps the unmapped activations.
+
+    Parameters
+    ----------
+    kind : "row_norm", "row_minmax" or "affine"
+        ``row_norm``: |x| / ||x||_2, as published for sound; ``row_minmax``: (x - min) / (max - min) of the row, as
+        published for microwaves; ``affine``: each column from its training range to [0, 1], then frozen, clipped.
+    n_in : int
+        Width of the layer's drive vector.
+    inputs : sequence of int
+        Physical inputs that carry the activations, in order; all others stay at 0.
+    mix : ndarray (width, len(inputs)), optional
+        Fixed matrix applied to the activations first; needed when there are more activations than inputs.
+    """
+
+    KINDS = ("row_norm", "row_minmax", "affine")
+
+    def __init__(
+        self,
+        kind: Literal["row_norm", "row_minmax", "affine"],
+        n_in: int,
+        inputs: Sequence[int],
+        mix: Array | None = None,
+    ) -> None:
+        if kind not in self.KINDS:
+            raise InputError(f"drive {kind!r} is unknown; use one of {', '.join(self.KINDS)}")
+        self.kind = kind
+        self.n_in = n_in
+        self.inputs = np.asarray(inputs, dtype=np.int64)
+        self.mix = mix
+        self.low = np.zeros(0)
+        self.high = np.ones(0)
+        self.clipped = 0
+        self.mapped = 0
+
+    @property
+    def needs_fit(self) -> bool:
+        return self.kind == "affine" and self.low.size == 0
+
+    def _wire(self, x: Array) -> Array:
+        return x if self.mix is None else x @ self.mix
+
+    def fit(self, x: Array) -> Drive:
+        """Learn the column ranges of an ``affine`` drive from training activations (n, width)."""
+        wired = self._wire(x)
+        self.low, self.high = wired.min(axis=0), wired.max(axis=0)
+        return self
+
+    def __call__(self, x: Array) -> Array:
+        """Drives (n, n_in) for activations (n, width)."""
+        wired = self._wire(x)
+        if self.kind == "row_norm":
+            norm = np.sqrt(np.einsum("ij,ij->i", wired, wired))[:, None]
+            mapped = np.abs(wired) / np.where(norm > 0, norm, 1.0)
+        elif self.kind == "row_minmax":
+            low = wired.min(axis=1, keepdims=True)
+            span = wired.max(axis=1, keepdims=True) - low
+            mapped = (wired - low) / np.where(span > 0, span, 1.0)
+        else:
+            span = np.where(self.high > self.low, self.high - self.low, 1.0)
+            mapped = (wired - self.low) / span
+            self.clipped += int(((mapped < 0.0) | (mapped > 1.0)).sum())
+            self.mapped += mapped.size
+        drive = np.zeros((len(x), self.n_in))
+        drive[:, self.inputs[: wired.shape[1]]] = np.clip(mapped, 0.0, 1.0)
+        return drive
+
+    @property
+    def clipped_share(self) -> float:
+        """Share of all mapped numbers that had to be clipped since the drive was made."""
+        return self.clipped / self.mapped if self.mapped else 0.0
+
+    def state(self) -> dict[str, Any]:
+        return {"low": self.low, "high": self.high, "clipped": self.clipped, "mapped": self.mapped}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.low, self.high = state["low"], state["high"]
+        self.clipped, self.mapped = int(state["clipped"]), int(state["mapped"])

@@ -1,0 +1,282 @@
+"""PhysicalNetwork: blocks of (drive, physical layer, trainable linear map) behind one encoder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from labtrain.config import Section
+from labtrain.encoding import Drive, Encoder, FeatureScaler
+from labtrain.errors import ConfigError, RunError
+from labtrain.layer import PhysicalLayer
+
+Array = NDArray[np.float64]
+
+
+class EncodingConfig(Section):
+    """How features and labels become the first activations."""
+
+    scaling: Literal["minmax", "standard", "none"] = Field("minmax", description="learned on training rows")
+    label: Literal["slots", "overlay"] = Field("slots", description="label in its own inputs, or added to the features")
+    amplitude: float = Field(1.0, gt=0, description="size of the label, in units of the scaled features")
+    margin: float = Field(0.5, ge=0, description="how far a feature may leave its training range, as a share of it")
+
+
+class DriveConfig(Section):
+    """How activations become drives in [0, 1]."""
+
+    map: Literal["row_norm", "row_minmax", "affine"] = "affine"
+    inputs: tuple[int, ...] | None = Field(None, description="physical inputs in use; all when left out")
+    mix: bool = Field(False, description="send the activations through a fixed random matrix first")
+
+
+class NetworkConfig(Section):
+    """Shape of the network."""
+
+    layers: int = Field(2, ge=1, description="blocks; the rig's layers are used in turn")
+    width: int = Field(20, ge=1, description="outputs of each trainable linear map")
+    skip: bool = Field(True, description="the linear map sees the activations beside the response")
+    response: Literal["standard", "raw"] = Field(
+        "standard", description="fixed scaling of each output, learned on training rows (never per shot)"
+    )
+    drive: DriveConfig = DriveConfig()
+
+
+class Block:
+    """One trainable layer: z = W [physical(drive(x)), x] + b.
+
+    Parameters
+    ----------
+    drive : Drive
+    layer : PhysicalLayer
+    width_in, width_out : int
+        Number of activations before and after.
+    skip : bool
+        Whether the linear map sees x beside the response.
+    response : "standard" or "raw"
+    rng : numpy.random.Generator
+        Draws W and b uniformly from +-1/sqrt(inputs), as the usual linear layer does.
+    """
+
+    def __init__(
+        self,
+        drive: Drive,
+        layer: PhysicalLayer,
+        width_in: int,
+        width_out: int,
+        skip: bool,
+        response: Literal["standard", "raw"],
+        rng: np.random.Generator,
+    ) -> None:
+        self.drive = drive
+        self.layer = layer
+        self.skip = skip
+        self.response = response
+        n_out = layer.info.n_out
+        self.fan_in = n_out + (width_in if skip else 0)
+        reach = 1.0 / np.sqrt(max(1, self.fan_in))
+        self.W: Array = rng.uniform(-reach, reach, (width_out, self.fan_in))
+        self.b: Array = rng.uniform(-reach, reach, width_out)
+        self.learned = False
+        self.y_mean: Array = np.zeros(n_out)
+        self.y_scale: Array = np.ones(n_out)
+
+    def measure(self, x: Array, rng: np.random.Generator) -> Array:
+        """Responses (n, m, n_out) to n samples with m candidate labels each, x (n, m, width).
+
+        The candidates of a sample are measured next to one another in random order: a fixed order would tie the
+        label to drift and carry-over.
+        """
+        n, m, width = x.shape
+        order = rng.permuted(np.tile(np.arange(m), (n, 1)), axis=1)[:, :, None]
+        shuffled = np.take_along_axis(x, order, axis=1)
+        y = self.layer.forward(self.drive(shuffled.reshape(n * m, width))).reshape(n, m, -1)
+        back = np.empty_like(y)
+        np.put_along_axis(back, order, y, axis=1)
+        return back
+
+    def learn(self, x: Array, rng: np.random.Generator) -> Array:
+        """Measure training activations (n, m, width); the first time, learn the drive's and the responses' ranges."""
+        if self.drive.needs_fit:
+            self.drive.fit(x.reshape(-1, x.shape[-1]))
+        y = self.measure(x, rng)
+        if not self.learned and self.response == "standard":
+            flat = y.reshape(-1, y.shape[-1])
+            scale = flat.std(axis=0)
+            self.y_mean, self.y_scale = flat.mean(axis=0), np.where(scale > 0, scale, 1.0)
+        self.learned = True
+        return y
+
+    def inputs(self, y: Array, x: Array) -> Array:
+        """Inputs h of the linear map, (..., fan_in), from responses (..., n_out) and activations (..., width)."""
+        scaled = (y - self.y_mean) / self.y_scale
+        return np.concatenate([scaled, x], axis=-1) if self.skip else scaled
+
+    def linear(self, h: Array) -> Array:
+        """z = h W^T + b, (..., width_out)."""
+        result: Array = (h.reshape(-1, h.shape[-1]) @ self.W.T + self.b).reshape(*h.shape[:-1], -1)
+        return result
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "W": self.W.copy(),
+            "b": self.b.copy(),
+            "learned": self.learned,
+            "y_mean": self.y_mean,
+            "y_scale": self.y_scale,
+            "drive": self.drive.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.W, self.b = np.array(state["W"]), np.array(state["b"])
+        self.learned, self.y_mean, self.y_scale = bool(state["learned"]), state["y_mean"], state["y_scale"]
+        self.drive.restore(state["drive"])
+
+
+class PhysicalNetwork:
+    """An encoder and a chain of blocks; training methods look inside, users call a method's ``scores``.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    blocks : sequence of Block
+    """
+
+    def __init__(self, encoder: Encoder, blocks: Sequence[Block]) -> None:
+        self.encoder = encoder
+        self.blocks = tuple(blocks)
+
+    @property
+    def parameters(self) -> int:
+        """Number of trainable parameters."""
+        return sum(block.W.size + block.b.size for block in self.blocks)
+
+    def state(self) -> dict[str, Any]:
+        """Everything learned: scaler, weights, frozen scales; nested dict of arrays."""
+        return {"scaler": self.encoder.scaler.state(), "blocks": [block.state() for block in self.blocks]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Return to a state that :meth:`state` gave.
+
+        Raises
+        ------
+        RunError
+            If the shapes do not fit this network.
+        """
+        mine = [block.W.shape for block in self.blocks]
+        theirs = [np.shape(block["W"]) for block in state["blocks"]]
+        if mine != theirs:
+            raise RunError(f"saved weights have shapes {theirs}, this network {mine}; build it from the same config")
+        self.encoder.scaler.restore(state["scaler"])
+        for block, saved in zip(self.blocks, state["blocks"], strict=True):
+            block.restore(saved)
+
+    def save(self, path: str | Path) -> None:
+        """Write everything learned to an .npz file (no pickles inside)."""
+        arrays: dict[str, Any] = {}
+        tree = _strip(self.state(), arrays, "")
+        with Path(path).open("wb") as file:
+            np.savez(file, tree=np.array(json.dumps(tree)), **arrays)
+
+    def load(self, path: str | Path) -> None:
+        """Read what :meth:`save` wrote into this network, which must have been built alike.
+
+        Raises
+        ------
+        RunError
+            If the file is missing, is not a saved network, or has other shapes.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            tree = json.loads(str(arrays.pop("tree")))
+        except FileNotFoundError:
+            raise RunError(f"{path}: no such file; save a network there first") from None
+        except (OSError, ValueError, KeyError) as error:
+            raise RunError(f"{path}: not a saved network ({error}); save it again") from None
+        self.restore(_fill(tree, arrays))
+
+
+def _strip(value: Any, arrays: dict[str, Any], path: str) -> Any:
+    """Replace arrays in a nested value by names, collecting them."""
+    if isinstance(value, dict):
+        return {key: _strip(item, arrays, f"{path}/{key}") for key, item in value.items()}
+    if isinstance(value, list):
+        return [_strip(item, arrays, f"{path}/{i}") for i, item in enumerate(value)]
+    if isinstance(value, np.ndarray):
+        arrays[path] = value
+        return {"array": path}
+    return value
+
+
+def _fill(value: Any, arrays: dict[str, Any]) -> Any:
+    if isinstance(value, dict):
+        return arrays[value["array"]] if set(value) == {"array"} else {k: _fill(v, arrays) for k, v in value.items()}
+    return [_fill(item, arrays) for item in value] if isinstance(value, list) else value
+
+
+def build(
+    network: NetworkConfig,
+    encoding: EncodingConfig,
+    layers: Sequence[PhysicalLayer],
+    *,
+    rows: Array,
+    classes: Sequence[str],
+    feature_names: Sequence[str],
+    seed: int,
+    inputs: Sequence[int] | None = None,
+) -> PhysicalNetwork:
+    """A network with freshly drawn weights for a data set and the layers of an opened rig.
+
+    Parameters
+    ----------
+    rows : ndarray (n, d)
+        Training rows: feature scaling is learned here.
+    inputs : sequence of int, optional
+        Physical input of each feature, for a data set whose features belong to certain inputs.
+    seed : int
+        Of weights, label codes and mixing matrices.
+
+    Raises
+    ------
+    ConfigError
+        If the activations do not fit on the inputs.
+    """
+    rng = np.random.default_rng([seed, 1])
+    scaler = FeatureScaler(encoding.scaling, encoding.margin).fit(rows)
+    codes = rng.choice([-1.0, 1.0], (len(classes), rows.shape[1])) if encoding.label == "overlay" else None
+    encoder = Encoder(classes, feature_names, scaler, encoding.label, encoding.amplitude, codes)
+    blocks = []
+    width = encoder.width
+    for index in range(network.layers):
+        layer = layers[index % len(layers)]
+        chosen = network.drive.inputs or tuple(range(layer.info.n_in))
+        if index == 0 and inputs is not None:  # features stay where the data set wires them, label slots take the rest
+            free = [i for i in chosen if i not in set(inputs)]
+            chosen = (*(free[: width - len(inputs)] if encoding.label == "slots" else ()), *inputs)
+        drive = _drive(network.drive, layer, chosen, width, index, rng)
+        blocks.append(Block(drive, layer, width, network.width, network.skip, network.response, rng))
+        width = network.width
+    return PhysicalNetwork(encoder, blocks)
+
+
+def _drive(
+    config: DriveConfig, layer: PhysicalLayer, inputs: Sequence[int], width: int, index: int, rng: np.random.Generator
+) -> Drive:
+    n_in = layer.info.n_in
+    beyond = [i for i in inputs if not 0 <= i < n_in]
+    if beyond:
+        raise ConfigError(f"network.drive.inputs: {beyond[0]} does not exist, this rig has inputs 0 to {n_in - 1}")
+    if not config.mix and width > len(inputs):
+        raise ConfigError(
+            f"network: block {index + 1} has {width} activations for {len(inputs)} driven inputs; set "
+            "network.drive.mix: true, encoding.label: overlay, or a smaller network.width"
+        )
+    mix = rng.standard_normal((width, len(inputs))) / np.sqrt(width) if config.mix else None
+    return Drive(config.map, n_in, inputs, mix)
