@@ -1,0 +1,205 @@
+"""A rig that answers as a measured one did: the twin of recorded pairs, with the twin's own errors as noise."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import zipfile
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from labtrain.clock import Clock
+from labtrain.config import InputPath, Section
+from labtrain.errors import DataError
+from labtrain.layer import Array, Layer, LayerInfo, Shots
+from labtrain.rigs.rig import Rig
+from labtrain.sim.noise import philox
+from labtrain.twin import WaveTwin, check_pairs, judge
+
+_BLOCK = 256  # shots that share one counter of the noise; also the largest chunk handed out
+_LOG = logging.getLogger("labtrain")
+
+
+class RecordedRig(Rig):
+    """One layer, fitted to the recorded pairs when the rig is opened.
+
+    Drives anywhere in [0, 1] are accepted; where nothing was recorded the quadratic form extrapolates.
+    """
+
+    class Config(Section):
+        """Settings of the recorded rig."""
+
+        type: Literal["recorded"]
+        pairs: InputPath = Field(description="npz file: drives x (rows, n_in), responses y (rows, n_out), as measured")
+        held_out_rows: int = Field(
+            800, ge=1, description="latest rows, kept out of the fit: they judge it and are its noise"
+        )
+        ridge: float = Field(1e-8, gt=0, description="penalty on the quadratic form, as a share of its mean diagonal")
+        half_life_rows: float | None = Field(
+            None, gt=0, description="rows after which a pair counts half, for a rig that drifted; never when left out"
+        )
+        noise: Literal["none", "residuals"] = Field("residuals", description="residuals: the twin's errors, replayed")
+        noise_scale: float = Field(1.0, ge=0, description="factor on the replayed errors")
+        seed: int = Field(0, description="of the noise until a trial restarts the rig with its own")
+        seconds_per_shot: float = Field(0.25, gt=0, description="what one shot took on the rig that was recorded")
+        y_unit: str = Field("arb. unit", description="unit of the recorded responses")
+
+    config: Config
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        super().__init__(config, clock)
+        self._layer: RecordedLayer | None = None
+        self._found: dict[str, Any] = {}
+
+    def open(self) -> None:
+        """Read the pairs, fit the twin, judge it on the latest rows, name the inputs that reach nothing.
+
+        Raises
+        ------
+        DataError
+            If the file cannot be read, or does not hold fitting arrays x and y of finite numbers.
+        """
+        config = self.config
+        content = _read(config.pairs)
+        x, y = _arrays(content, config.pairs)
+        fitted = len(x) - config.held_out_rows
+        if fitted <= 0:
+            raise DataError(
+                f"recorded rig: {config.pairs} has {len(x)} rows and {config.held_out_rows} are held out; "
+                "set a smaller rig.held_out_rows"
+            )
+        twin = WaveTwin().fit(x[:fitted], y[:fitted], ridge=config.ridge, half_life=config.half_life_rows)
+        errors = twin.residuals(x[fitted:], y[fitted:])
+        digest = hashlib.sha256(content)
+        self._found = {
+            "pairs_sha256": digest.hexdigest(),
+            "fitted_rows": fitted,
+            "dead_inputs": list(twin.dead_inputs),
+            "held_out": judge(twin, x[fitted:], y[fitted:]),
+        }
+        self._report(twin)
+        options = config.model_dump(include={"held_out_rows", "ridge", "half_life_rows", "noise", "noise_scale"})
+        digest.update(json.dumps(options, sort_keys=True).encode())
+        info = LayerInfo(
+            n_in=twin.n_in,
+            n_out=twin.n_out,
+            seconds_per_shot=config.seconds_per_shot,
+            max_batch=_BLOCK,
+            y_unit=config.y_unit,
+            fingerprint=f"recorded:{digest.hexdigest()[:16]}",
+            simulated=True,
+        )
+        noise = config.noise_scale * errors if config.noise == "residuals" else None
+        self._layer = RecordedLayer(twin, noise, info, config.seed, self.clock)
+        self.layers = (self._layer,)
+
+    def _report(self, twin: WaveTwin) -> None:
+        found = self._found
+        _LOG.info(
+            "recorded rig: fitted to %d pairs of %s, RMSE %.4f on the %d after them",
+            *(found["fitted_rows"], self.config.pairs.name, found["held_out"]["rmse"], found["held_out"]["rows"]),
+        )
+        if twin.dead_inputs:
+            dead = ", ".join(map(str, twin.dead_inputs))
+            _LOG.warning(
+                "recorded rig: inputs %s reach no output; use the other %d (network.drive.inputs)",
+                *(dead, len(twin.live_inputs)),
+            )
+
+    def restart(self, seed: int) -> None:
+        """Shot 0 of a trial with its own noise."""
+        self.check_owner()
+        assert self._layer is not None  # open() sets it before it makes this thread the owner
+        self._layer.restart(seed)
+
+    def provenance(self) -> dict[str, Any]:
+        return {
+            "instruments": {"recording": "simulated"},
+            "pairs": str(self.config.pairs),
+            **self._found,
+        }
+
+
+class RecordedLayer(Layer):
+    """Answers of a fitted twin plus replayed errors.
+
+    Parameters
+    ----------
+    twin : WaveTwin
+    errors : ndarray, (rows, n_out), or None
+        Scaled residuals of pairs that the twin was not fitted to. A shot carries one whole row of them, which one
+        follows from seed and shot number alone. None: no noise.
+    info : LayerInfo
+    seed : int
+    clock : Clock
+    """
+
+    name = "recorded"
+
+    def __init__(self, twin: WaveTwin, errors: Array | None, info: LayerInfo, seed: int, clock: Clock) -> None:
+        self._twin = twin
+        self._errors = errors
+        self._info = info
+        self._clock = clock
+        self.restart(seed)
+
+    @property
+    def info(self) -> LayerInfo:
+        return self._info
+
+    def restart(self, seed: int) -> None:
+        """Shot 0 of a trial with its own noise."""
+        self._seed, self._shot = seed, 0
+
+    def _measure(self, x: Array) -> Iterator[Shots]:
+        done = 0
+        while done < len(x):
+            first = self._shot % _BLOCK
+            part = x[done : done + _BLOCK - first]  # chunks end where blocks of the noise end
+            started_s = self._clock.now()
+            y = self._twin.predict(part)
+            if self._errors is not None:
+                drawn = philox(self._seed, 0, self._shot // _BLOCK).integers(len(self._errors), size=_BLOCK)
+                # An amplitude is never negative.
+                y = np.maximum(y + self._errors[drawn[first : first + len(part)]], 0.0)
+            self._shot += len(part)
+            done += len(part)
+            yield Shots(part, y, None, np.ones(len(part), dtype=np.int64), started_s)
+
+    def state(self) -> dict[str, Any]:
+        return {"seed": self._seed, "shot": self._shot}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._seed, self._shot = int(state["seed"]), int(state["shot"])
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"recorded rig: cannot read {path} ({error.strerror}); set rig.pairs to an .npz file with arrays x and y"
+        ) from None
+
+
+def _arrays(content: bytes, path: Path) -> tuple[Array, Array]:
+    try:
+        with np.load(BytesIO(content), allow_pickle=False) as archive:
+            names = list(archive.files)
+            found = {name: archive[name] for name in ("x", "y") if name in names}
+    except (AttributeError, EOFError, TypeError, ValueError, zipfile.BadZipFile):
+        # AttributeError and TypeError: a single .npy array is no archive.
+        raise DataError(f"recorded rig: {path} is not an .npz file of numbers; write it with numpy.savez") from None
+    for name in ("x", "y"):
+        if name not in found:
+            raise DataError(
+                f"recorded rig: {path} has no array {name!r}, it has {', '.join(names) or 'none'}; "
+                "write it with numpy.savez(file, x=drives, y=responses)"
+            )
+    return check_pairs(found["x"], found["y"], f"recorded rig: {path}")
