@@ -48,10 +48,17 @@ def _represent_list(dumper: _Dumper, data: list[Any]) -> yaml.Node:
     return dumper.represent_sequence(f"{_TAG}seq", data, flow_style=scalars)
 
 
+def _represent_str(dumper: _Dumper, data: str) -> yaml.Node:
+    # PyYAML folds these line separators away unless they are escaped, which only double quotes do.
+    style = '"' if re.search("[\x85\u2028\u2029\ufeff]", data) else None
+    return dumper.represent_scalar(f"{_TAG}str", data, style=style)
+
+
 for _tag, (_pattern, _) in _SCALARS.items():
     _Loader.add_implicit_resolver(_tag, _pattern, None)
     _Dumper.add_implicit_resolver(_tag, _pattern, None)
 _Dumper.add_representer(list, _represent_list)
+_Dumper.add_representer(str, _represent_str)
 
 
 class Origin(NamedTuple):

@@ -144,7 +144,7 @@ training:
   note: 3
 colour: red
 """
-    options = ("training.thta=8", "training.note={", "rig.speakers.5.x=1", "rig.type.x=1", "theta", "a..b=1")
+    options = ("training.thta=8", "training.note={", "rig.speakers.2.x=1", "rig.type.x=1", "theta", "a..b=1")
     assert errors(text, *options) == [
         "lab.yaml:1: data: environment variable LAB_DATA is not set; set it, or give a default: ${LAB_DATA:-folder}",
         "lab.yaml:5: rig.speakers.0.x: required key is missing",
@@ -162,7 +162,7 @@ colour: red
         "lab.yaml:17: colour: unknown key, known: data, name, rig, training",
         "--set training.thta=8: unknown key (did you mean theta?)",
         "--set training.note={: not valid YAML: while parsing a flow node, expected the node content, but found '<stream end>'",
-        "--set rig.speakers.5.x=1: rig.speakers has 2 entries, numbered from 0",
+        "--set rig.speakers.2.x=1: rig.speakers has 2 entries, numbered from 0",
         "--set rig.type.x=1: rig.type is 'acoustic', not a section",
         "--set theta: needs the form section.key=value, for example training.epochs=50",
         "--set a..b=1: needs the form section.key=value, for example training.epochs=50",
@@ -325,7 +325,8 @@ def test_overrides_create_sections_and_change_types() -> None:
     assert errors(GOOD, "training.method=ridge") == [
         "lab.yaml:9: training.epochs: unknown key, known: lambda, method",
     ]
-    assert lab(GOOD, "training={method: ridge}").where("training.method") == "--set training"
+    replaced = lab(GOOD, "training={method: ridge}")
+    assert [replaced.where(key) for key in ("training.method", "training.epochs")] == ["--set training", "lab.yaml"]
     assert errors(GOOD, "training={method: ridge, lambd: 2}", "trainng.theta=1") == [
         "--set training={method: ridge, lambd: 2}: training.lambd: unknown key (did you mean lambda?)",
         "--set trainng.theta=1: trainng: unknown key (did you mean training?)",

@@ -34,7 +34,16 @@ def test_scalars_follow_yaml_1_2() -> None:
 
 
 def test_yaml_that_a_config_does_not_need() -> None:
-    text = "values:\n  a: &a {b: *a}\n  ? [1]\n  : 2\n  c: !!python/name:os.x 3\n  d: !!bool yes\n  <<: {e: 1}\n  f: .nan\n"
+    text = """\
+values:
+  a: &a {b: *a}
+  ? [1]
+  : 2
+  c: !!python/name:os.x 3
+  d: !!bool yes
+  <<: {e: 1}
+  f: .nan
+"""
     with pytest.raises(ConfigError) as caught:
         loads(text, Free, "lab.yaml")
     assert str(caught.value).splitlines() == [
@@ -63,7 +72,24 @@ class Everything(Section):
 
 
 SPOKEN = st.sampled_from(
-    ["1e3", "yes", "010", "null", "~", "", "12:30:00", "<<", "0x1F", ".inf", "# a", "a: b", " x", "1_0"]
+    [
+        "1e3",
+        "\x85",
+        "a\u2028",
+        "yes",
+        "010",
+        "null",
+        "~",
+        "",
+        "12:30:00",
+        "<<",
+        "0x1F",
+        ".inf",
+        "# a",
+        "a: b",
+        " x",
+        "1_0",
+    ]
 )
 TEXT = st.text(max_size=20) | SPOKEN
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
