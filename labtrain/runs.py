@@ -1,0 +1,355 @@
+"""A run on disk: every shot the moment it arrives, checkpoints, metrics, trials, notes, environment.
+
+A run is a folder: ``run.db`` (SQLite), ``config.yaml`` (the exact text), ``checkpoint.A.npz`` and ``checkpoint.B.npz``
+(the arrays of the last two checkpoints, written alternately), ``trial-000.npz`` (final arrays of each trial), ``lock``.
+
+Shots commit before anyone uses them. A checkpoint first puts its arrays on disk under the name that the *previous*
+checkpoint does not use, then names file, hash and the last chunk it has seen in one transaction: whenever the process
+is killed, the last committed checkpoint is whole. To resume is to restore it and to take the chunks logged since
+from :meth:`Run.replay`; only shots that were never logged are measured.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+from labtrain.clock import Clock
+from labtrain.errors import RunError
+from labtrain.layer import Array
+from labtrain.ownership import RunLock, refuse_network_share
+from labtrain.rundb import Database
+from labtrain.shotlog import ShotLog
+from labtrain.storage import (
+    disk_errors,
+    pack,
+    read_arrays,
+    unpack,
+    write_arrays,
+    write_bytes,
+)
+
+STATUSES = ("running", "finished", "interrupted", "failed")
+
+
+class Logged(NamedTuple):
+    """Metrics of one step of one trial, with the time at which they were first logged."""
+
+    time_s: float
+    trial: int
+    step: int | str
+    value: dict[str, Any]
+
+
+class Note(NamedTuple):
+    """A line that a person, or labtrain itself, added to the run."""
+
+    time_s: float
+    kind: str
+    text: str
+
+
+class Run(ShotLog):
+    """A run folder, open. Made by :meth:`create` or :meth:`open`; close it, or use it in a ``with`` block.
+
+    Use it in the thread that opened it. Every error of the disk is a RunError of one sentence.
+    """
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls, folder: Path, *, config_text: str, config: dict[str, Any], provenance: dict[str, Any], clock: Clock
+    ) -> Run:
+        """Make a new run folder, its parents included, and hold its lock.
+
+        Parameters
+        ----------
+        config_text : str
+            The effective configuration, kept byte for byte in ``config.yaml``.
+        config : dict
+            The same, parsed: JSON values only.
+        provenance : dict
+            Versions, git commit, seeds, command line: JSON values only.
+
+        Raises
+        ------
+        RunError
+            If the folder exists, lies on a network share, or cannot be written.
+        """
+        refuse_network_share(folder)
+        with disk_errors(folder):
+            try:
+                folder.mkdir(parents=True)
+            except FileExistsError:
+                raise RunError(
+                    f"{folder}: exists already; choose another name, or go on with it: `labtrain resume {folder}`"
+                ) from None
+            lock = RunLock(folder)
+            lock.acquire()
+            try:
+                write_bytes(folder / "config.yaml", config_text.encode())
+                database = Database.create(
+                    folder, created_s=clock.now(), status="running", config=config, config_text=config_text,
+                    provenance=provenance,
+                )  # fmt: skip
+            except BaseException:
+                lock.release()
+                shutil.rmtree(folder, ignore_errors=True)  # made a moment ago, by us, and holds nothing yet
+                raise
+        return cls(folder, database, lock, clock)
+
+    @classmethod
+    def open(cls, folder: Path, *, write: bool, clock: Clock) -> Run:
+        """Open an existing run; its log stands where its last checkpoint left it, ready to be replayed.
+
+        Parameters
+        ----------
+        write : bool
+            True to measure and train: takes the lock and sets the status to running. False to read, which works
+            while another process trains; :meth:`note` works then too.
+
+        Raises
+        ------
+        RunError
+            If the folder is missing, is not a run, is corrupt, of a newer version, or (to write) in use.
+        """
+        Database.open(folder, write=False).close()  # a folder that is no run gets no lock file
+        if not write:
+            return cls(folder, Database.open(folder, write=False), None, clock)
+        refuse_network_share(folder)
+        lock = RunLock(folder)
+        with disk_errors(folder):
+            lock.acquire()
+        try:
+            run = cls(folder, Database.open(folder, write=True), lock, clock)
+            run._rewind()
+            run._db.set_meta(status="running")
+        except BaseException:
+            lock.release()
+            raise
+        return run
+
+    def close(self) -> None:
+        """Release database and lock; the status stays as it is."""
+        self._db.close()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- checkpoints, metrics, trials ---------------------------------------------------------------------------------
+
+    def checkpoint(self, step: int | str, metrics: dict[str, Any], state: Any, *, trial: int = 0) -> None:
+        """Make the state durable, power loss included, together with the metrics and the place in the log.
+
+        Call it between steps. A step that was broken off needs none: its chunks are logged and will be replayed.
+
+        Parameters
+        ----------
+        metrics : dict
+            Logged as by :meth:`log_metrics`; empty for none.
+        state : nested dicts and lists of JSON values and arrays
+            See :func:`labtrain.storage.pack`.
+        """
+        self._writing()
+        text, arrays = pack(state)
+        last = self._db.rows("SELECT file FROM checkpoints ORDER BY id DESC LIMIT 1")
+        file = "checkpoint.B.npz" if last == [("checkpoint.A.npz",)] else "checkpoint.A.npz"
+        with disk_errors(self.folder):
+            digest = write_arrays(self.folder / file, arrays)
+        with self._transaction(durable=True) as connection:
+            connection.execute("DELETE FROM checkpoints WHERE file = ?", (file,))
+            connection.execute(
+                "INSERT INTO checkpoints(time_s, step, chunk, state, file, sha256) VALUES (?, ?, ?, ?, ?, ?)",
+                (self._clock.now(), step, self._seen, text, file, digest),
+            )
+            if metrics:
+                connection.execute(_LOG_METRICS, (self._clock.now(), trial, step, json.dumps(metrics)))
+
+    def last_checkpoint(self) -> tuple[int | str, Any] | None:
+        """Step and state of the last checkpoint, or None.
+
+        Raises
+        ------
+        RunError
+            If its array file is missing or damaged; the one before it is never taken silently instead.
+        """
+        rows = self._db.rows("SELECT step, state, file, sha256 FROM checkpoints ORDER BY id DESC LIMIT 1")
+        if not rows:
+            return None
+        step, text, file, digest = rows[0]
+        return step, unpack(text, read_arrays(self.folder / file, digest))
+
+    def log_metrics(self, trial: int, step: int | str, metrics: dict[str, Any]) -> None:
+        """Log what a step achieved; a step that is replayed after a resume replaces its own entry."""
+        with self._transaction() as connection:
+            connection.execute(_LOG_METRICS, (self._clock.now(), trial, step, json.dumps(metrics)))
+
+    def metrics(self) -> list[Logged]:
+        """All metrics in the order in which they were first logged."""
+        rows = self._db.rows("SELECT time_s, trial, step, value FROM metrics ORDER BY id")
+        return [Logged(time_s, trial, step, json.loads(value)) for time_s, trial, step, value in rows]
+
+    def save_trial(self, trial: int, results: dict[str, Any], arrays: dict[str, Array]) -> None:
+        """Keep the results (JSON values) and final arrays of a trial, durably; replaces an earlier save."""
+        self._writing()
+        file = f"trial-{trial:03d}.npz"
+        with disk_errors(self.folder):
+            digest = write_arrays(self.folder / file, arrays)
+        with self._transaction(durable=True) as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?, ?)",
+                (trial, self._clock.now(), json.dumps(results), file, digest),
+            )
+
+    def trials(self) -> dict[int, dict[str, Any]]:
+        """Results of the saved trials, by number."""
+        rows = self._db.rows("SELECT trial, results FROM trials ORDER BY trial")
+        return {trial: json.loads(results) for trial, results in rows}
+
+    def trial_arrays(self, trial: int) -> dict[str, Array]:
+        """Final arrays of a saved trial.
+
+        Raises
+        ------
+        RunError
+            If the trial was not saved, or its file is missing or damaged.
+        """
+        rows = self._db.rows("SELECT file, sha256 FROM trials WHERE trial = ?", trial)
+        if not rows:
+            saved = ", ".join(str(number) for number in self.trials()) or "none"
+            raise RunError(f"{self.folder}: trial {trial} is not in this run; saved trials: {saved}")
+        return read_arrays(self.folder / rows[0][0], rows[0][1])
+
+    # --- notes, environment, status -----------------------------------------------------------------------------------
+
+    def note(self, text: str, kind: str = "note") -> None:
+        """Add a line with a time stamp; works while another process trains."""
+        database = self._db if self._lock is not None else Database.open(self.folder, write=True)
+        try:
+            with database.transaction() as connection:
+                connection.execute(
+                    "INSERT INTO notes(time_s, kind, text) VALUES (?, ?, ?)", (self._clock.now(), kind, text)
+                )
+        finally:
+            if database is not self._db:
+                database.close()
+
+    def notes(self) -> list[Note]:
+        return [Note(*row) for row in self._db.rows("SELECT time_s, kind, text FROM notes ORDER BY id")]
+
+    def log_environment(self, readings: dict[str, Any]) -> None:
+        """Keep readings of the room (temperature, humidity, ...) with a time stamp; JSON values, units in the names."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT INTO environment(time_s, value) VALUES (?, ?)", (self._clock.now(), json.dumps(readings))
+            )
+
+    def environment(self) -> list[tuple[float, dict[str, Any]]]:
+        """(time in s, readings), oldest first."""
+        rows = self._db.rows("SELECT time_s, value FROM environment ORDER BY id")
+        return [(time_s, json.loads(value)) for time_s, value in rows]
+
+    @property
+    def status(self) -> str:
+        """``running``, ``finished``, ``interrupted`` or ``failed``; a run whose process died counts as interrupted."""
+        status = str(self._db.meta("status"))
+        if status == "running" and self._lock is None and not RunLock(self.folder).held():
+            return "interrupted"
+        return status
+
+    def finish(self, status: str) -> None:
+        """Set the status that :meth:`close` leaves behind."""
+        if status not in STATUSES:
+            raise ValueError(f"status {status!r}, allowed {', '.join(STATUSES)}")
+        self._writing()
+        self._db.set_meta(status=status)
+
+    @property
+    def created_s(self) -> float:
+        """When the run was made, seconds since 1970-01-01 UTC."""
+        return float(self._db.meta("created_s"))
+
+    # --- config -------------------------------------------------------------------------------------------------------
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The effective configuration, parsed."""
+        config: dict[str, Any] = self._db.meta("config")
+        return config
+
+    @property
+    def config_text(self) -> str:
+        """The effective configuration as text."""
+        return str(self._db.meta("config_text"))
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        provenance: dict[str, Any] = self._db.meta("provenance")
+        return provenance
+
+    def adopt_config(self, config_text: str, config: dict[str, Any], allowed: Iterable[str]) -> list[str]:
+        """Go on with a changed configuration; differences are returned and noted.
+
+        Raises
+        ------
+        RunError
+            If anything but the allowed keys differs; names what.
+        """
+        self._writing()
+        if wrong := diff_config(self.config, config, allowed):
+            raise RunError(
+                f"{self.folder}: the config differs from the one this run began with ({'; '.join(wrong)}); "
+                "resume with the old values, or start a new run"
+            )
+        changes = diff_config(self.config, config, ())
+        if changes:
+            self._db.set_meta(config=config, config_text=config_text)
+            with disk_errors(self.folder):
+                write_bytes(self.folder / "config.yaml", config_text.encode())
+            self.note("; ".join(changes), kind="config")
+        return changes
+
+
+_LOG_METRICS = (
+    "INSERT INTO metrics(time_s, trial, step, value) VALUES (?, ?, ?, ?) "
+    "ON CONFLICT(trial, step) DO UPDATE SET value = excluded.value"
+)
+
+
+def diff_config(old: dict[str, Any], new: dict[str, Any], allowed: Iterable[str]) -> list[str]:
+    """Lines like ``training.theta: 4 -> 8`` for every value that differs and lies under no allowed key.
+
+    Parameters
+    ----------
+    old, new : dict
+        Parsed configurations.
+    allowed : iterable of str
+        Dotted keys that may differ, with everything under them.
+    """
+    before, after = _flat(json.loads(json.dumps(old))), _flat(json.loads(json.dumps(new)))
+    free = tuple(allowed)
+    return [
+        f"{key}: {before.get(key, 'not set')} -> {after.get(key, 'not set')}"
+        for key in {**before, **after}
+        if before.get(key) != after.get(key) and not any(f"{key}.".startswith(f"{name}.") for name in free)
+    ]
+
+
+def _flat(value: Any, key: str = "") -> dict[str, str]:
+    """Dotted key -> JSON text of each leaf; a list of another length is another value as a whole."""
+    if isinstance(value, dict) and value:
+        return {path: text for name, item in value.items() for path, text in _flat(item, f"{key}.{name}").items()}
+    return {key.removeprefix("."): json.dumps(value)}
