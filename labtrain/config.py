@@ -20,6 +20,7 @@ from pydantic import (
     ConfigDict,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
+    SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
     model_validator,
@@ -141,7 +142,13 @@ class Registered:
         return ValidationError.from_exception_data(self.kind, [{"type": error, "loc": (self.tag,), "input": value}])
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.with_info_plain_validator_function(self._validate)
+        tag_first = core_schema.wrap_serializer_function_ser_schema(self._tag_first, schema=core_schema.any_schema())
+        return core_schema.with_info_plain_validator_function(self._validate, serialization=tag_first)
+
+    def _tag_first(self, value: Any, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A Config that inherits fields declares its tag last; a reader wants it first.
+        data = handler(value)
+        return {key: data[key] for key in sorted(data, key=lambda key: key != self.tag)}
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         choices: list[dict[str, Any]] = []
@@ -294,5 +301,5 @@ def schema_json(schema: type[Section]) -> dict[str, Any]:
 
 
 def dump(value: Section) -> str:
-    """All effective values as YAML, defaults included, in the order declared; loads back to an equal value."""
+    """All effective values as YAML, defaults included, in the order declared (tags first); loads back to an equal value."""
     return dump_yaml(value.model_dump(mode="json", by_alias=True))

@@ -23,10 +23,13 @@ class Speaker(Section):
     max_volts: float = Field(1.0, gt=0, le=5)
 
 
+class RigConfig(Section):
+    speakers: tuple[Speaker, ...] = Field(min_length=1)
+
+
 class Acoustic:
-    class Config(Section):
+    class Config(RigConfig):
         type: Literal["acoustic"] = "acoustic"
-        speakers: tuple[Speaker, ...] = Field(min_length=1)
         position: tuple[float, float, float] = (0.0, 0.0, 0.0)
         rate_hz: float = 48_000.0
 
