@@ -301,5 +301,5 @@ def schema_json(schema: type[Section]) -> dict[str, Any]:
 
 
 def dump(value: Section) -> str:
-    """All effective values as YAML, defaults included, in the order declared (tags first); loads back to an equal value."""
+    """All effective values as YAML: defaults included, tags first, else as declared; loads back to an equal value."""
     return dump_yaml(value.model_dump(mode="json", by_alias=True))
