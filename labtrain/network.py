@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -96,7 +97,7 @@ class Block:
         n, m, width = x.shape
         order = rng.permuted(np.tile(np.arange(m), (n, 1)), axis=1)[:, :, None]
         shuffled = np.take_along_axis(x, order, axis=1)
-        y = self.layer.forward(self.drive(shuffled.reshape(n * m, width))).reshape(n, m, -1)
+        y = self.layer.forward(self.drive(shuffled.reshape(n * m, width))).reshape(n, m, self.layer.info.n_out)
         back = np.empty_like(y)
         np.put_along_axis(back, order, y, axis=1)
         return back
@@ -107,9 +108,8 @@ class Block:
             self.drive.fit(x.reshape(-1, x.shape[-1]))
         y = self.measure(x, rng)
         if not self.learned and self.response == "standard":
-            flat = y.reshape(-1, y.shape[-1])
-            scale = flat.std(axis=0)
-            self.y_mean, self.y_scale = flat.mean(axis=0), np.where(scale > 0, scale, 1.0)
+            scale = y.std(axis=(0, 1))
+            self.y_mean, self.y_scale = y.mean(axis=(0, 1)), np.where(scale > 0, scale, 1.0)
         self.learned = True
         return y
 
@@ -120,7 +120,8 @@ class Block:
 
     def linear(self, h: Array) -> Array:
         """z = h W^T + b, (..., width_out)."""
-        result: Array = (h.reshape(-1, h.shape[-1]) @ self.W.T + self.b).reshape(*h.shape[:-1], -1)
+        rows = math.prod(h.shape[:-1])  # -1 would be ambiguous for a block without inputs
+        result: Array = (h.reshape(rows, self.fan_in) @ self.W.T + self.b).reshape(*h.shape[:-1], len(self.b))
         return result
 
     def state(self) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from typing import Any, NamedTuple, Self
 
 from labtrain.clock import Clock
 from labtrain.errors import RunError
-from labtrain.layer import Array
 from labtrain.ownership import RunLock, refuse_network_share
 from labtrain.rundb import Database
 from labtrain.shotlog import ShotLog
@@ -202,16 +201,23 @@ class Run(ShotLog):
         rows = self._db.rows("SELECT time_s, trial, step, value FROM metrics ORDER BY id")
         return [Logged(time_s, trial, step, json.loads(value)) for time_s, trial, step, value in rows]
 
-    def save_trial(self, trial: int, results: dict[str, Any], arrays: dict[str, Array]) -> None:
-        """Keep the results (JSON values) and final arrays of a trial, durably; replaces an earlier save."""
+    def save_trial(self, trial: int, results: dict[str, Any], state: Any) -> None:
+        """Keep the results (JSON values) and the final state of a trial, durably; replaces an earlier save.
+
+        Parameters
+        ----------
+        state : nested dicts and lists of JSON values and arrays
+            See :func:`labtrain.storage.pack`.
+        """
         self._writing()
+        text, arrays = pack(state)
         file = f"trial-{trial:03d}.npz"
         with disk_errors(self.folder):
             digest = write_arrays(self.folder / file, arrays)
         with self._transaction(durable=True) as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?, ?)",
-                (trial, self._clock.now(), json.dumps(results), file, digest),
+                "INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?, ?, ?)",
+                (trial, self._clock.now(), json.dumps(results), text, file, digest),
             )
 
     def trials(self) -> dict[int, dict[str, Any]]:
@@ -219,19 +225,20 @@ class Run(ShotLog):
         rows = self._db.rows("SELECT trial, results FROM trials ORDER BY trial")
         return {trial: json.loads(results) for trial, results in rows}
 
-    def trial_arrays(self, trial: int) -> dict[str, Array]:
-        """Final arrays of a saved trial.
+    def trial_state(self, trial: int) -> Any:
+        """Final state of a saved trial.
 
         Raises
         ------
         RunError
             If the trial was not saved, or its file is missing or damaged.
         """
-        rows = self._db.rows("SELECT file, sha256 FROM trials WHERE trial = ?", trial)
+        rows = self._db.rows("SELECT state, file, sha256 FROM trials WHERE trial = ?", trial)
         if not rows:
             saved = ", ".join(str(number) for number in self.trials()) or "none"
             raise RunError(f"{self.folder}: trial {trial} is not in this run; saved trials: {saved}")
-        return read_arrays(self.folder / rows[0][0], rows[0][1])
+        text, file, digest = rows[0]
+        return unpack(text, read_arrays(self.folder / file, digest))
 
     # --- notes, environment, status -----------------------------------------------------------------------------------
 

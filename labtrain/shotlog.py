@@ -136,6 +136,18 @@ class ShotLog:
             done += len(chunk.shots)
             yield chunk.shots, chunk.state
 
+    def skip_replay(self) -> None:
+        """Count all logged shots as used: what comes next begins after them."""
+        self._seen = self._logged
+
+    def seen(self, trial: int) -> Iterator[Chunk]:
+        """Replayable chunks of a trial that the state in memory has behind it, oldest first."""
+        last = 0
+        sql = _SELECT + "WHERE id > ? AND id <= ? AND trial = ? AND replayable ORDER BY id LIMIT 64"
+        while rows := self._db.rows(sql, last, self._seen, trial):
+            yield from map(_from_row, rows)
+            last = rows[-1][0]
+
     def chunks(self, layer: str | None = None) -> Iterator[Chunk]:
         """All logged chunks, oldest first; of one layer if given."""
         last = 0

@@ -190,9 +190,9 @@ def test_trials_keep_results_and_arrays(tmp_path: Path) -> None:
         run.save_trial(0, {"accuracy": 0.95}, {"layer0.weights": np.eye(4)})
     with reopen(tmp_path / "run", write=False) as run:
         assert run.trials() == {0: {"accuracy": 0.95}, 1: {"accuracy": 0.8}}
-        assert run.trial_arrays(0)["layer0.weights"].tolist() == np.eye(4).tolist()
+        assert run.trial_state(0)["layer0.weights"].tolist() == np.eye(4).tolist()
         with pytest.raises(RunError) as caught:
-            run.trial_arrays(7)
+            run.trial_state(7)
         assert str(caught.value) == f"{run.folder}: trial 7 is not in this run; saved trials: 0, 1"
 
 
@@ -452,7 +452,7 @@ def test_damaged_arrays_are_named(tmp_path: Path, name: str) -> None:
     with create(tmp_path / "run") as run:
         run.checkpoint(0, {}, {"w": np.zeros(9)})
         run.save_trial(0, {}, {"w": np.zeros(9)})
-        read = run.last_checkpoint if name.startswith("checkpoint") else lambda: run.trial_arrays(0)
+        read = run.last_checkpoint if name.startswith("checkpoint") else lambda: run.trial_state(0)
         path = run.folder / name
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1

@@ -70,6 +70,12 @@ class Method(Protocol):
     def start(self, net: PhysicalNetwork, data: Data, rng: np.random.Generator) -> None:
         """Bind network and data; `rng` drives everything random in training and prediction."""
 
+    def planned_shots(self, blocks: int, train: int, validation: int, classes: int) -> int:
+        """Shots that training will cost at most, for so many blocks, rows and classes; needs no start."""
+
+    def shots_per_prediction(self, blocks: int, classes: int) -> int:
+        """Shots that one prediction costs."""
+
     def step(self) -> Metrics | None:
         """Do the next step; None when training is over."""
 

@@ -58,8 +58,9 @@ class PhyLL:
     # -- the Method interface --------------------------------------------------------------------------------------
 
     def start(self, net: PhysicalNetwork, data: Data, rng: np.random.Generator) -> None:
-        self.net, self.data, self.rng = net, data, rng
-        self.predict_rng = np.random.default_rng(rng.integers(2**63))
+        self.net, self.data = net, data
+        # Separate streams: which labels are drawn must not depend on how many shots were shuffled before.
+        self.rng, self.order_rng, self.predict_rng = rng.spawn(3)
         self.classes = len(net.encoder.classes)
         directions = [rng.standard_normal(len(block.b)) for block in net.blocks]
         self.xi = [xi / np.linalg.norm(xi) for xi in directions]
@@ -75,6 +76,18 @@ class PhyLL:
         self.accuracy = float("nan")
         self.best: dict[str, Any] = {}
         self._h: Array | None = None
+
+    def planned_shots(self, blocks: int, train: int, validation: int, classes: int) -> int:
+        c, wrong = self.config, classes - 1
+        if c.schedule == "layerwise":
+            passes = 1 + min(wrong, c.measured_negatives or wrong)
+            return blocks * (train * passes + validation * classes)
+        passes = 2 if c.negatives == "random" else classes
+        scorings = c.epochs // c.score_every + (c.epochs % c.score_every > 0)
+        return blocks * (c.epochs * train * passes + scorings * validation * classes)
+
+    def shots_per_prediction(self, blocks: int, classes: int) -> int:
+        return blocks * classes
 
     def step(self) -> Metrics | None:
         return self._step_joint() if self.config.schedule == "joint" else self._step_layerwise()
@@ -115,8 +128,7 @@ class PhyLL:
             "accuracy": self.accuracy,
             "best": dict(self.best),
             "multiply_adds": self.multiply_adds,
-            "rng": self.rng.bit_generator.state,
-            "predict_rng": self.predict_rng.bit_generator.state,
+            "generators": [rng.bit_generator.state for rng in (self.rng, self.order_rng, self.predict_rng)],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -126,8 +138,8 @@ class PhyLL:
             setattr(self, name, state[name])
         for adam, saved in zip(self.adam, state["adam"], strict=True):
             adam.restore(saved)
-        self.rng.bit_generator.state = state["rng"]
-        self.predict_rng.bit_generator.state = state["predict_rng"]
+        for rng, saved in zip((self.rng, self.order_rng, self.predict_rng), state["generators"], strict=True):
+            rng.bit_generator.state = saved
         self._h = None
 
     # -- schedules -------------------------------------------------------------------------------------------------
@@ -140,7 +152,7 @@ class PhyLL:
         x = self.net.encoder.candidates(self.data.rows, self.labels)
         total = np.zeros(self.labels.shape)
         for i, block in enumerate(self.net.blocks):
-            h = block.inputs(block.learn(x, self.rng), x)
+            h = block.inputs(block.learn(x, self.order_rng), x)
             self._update(i, h, self.epoch / self.config.epochs)
             x = block.linear(h)
             total += goodness(x, self.xi[i])
@@ -186,7 +198,7 @@ class PhyLL:
                 return
             del self.responses[i:], self.validation_responses[i:]
         block = self.net.blocks[i]
-        self.responses.append(block.learn(self._activations(i), self.rng))
+        self.responses.append(block.learn(self._activations(i), self.order_rng))
         if len(self.data.validation_rows):
             x = self._activations(i, validation=True)
             self.validation_responses.append(block.measure(x, self.predict_rng))

@@ -69,6 +69,12 @@ class Ridge:
         self.weights: Array | None = None
         self.intercept: Array = np.zeros(len(net.encoder.classes))
 
+    def planned_shots(self, blocks: int, train: int, validation: int, classes: int) -> int:  # noqa: ARG002
+        return train + validation
+
+    def shots_per_prediction(self, blocks: int, classes: int) -> int:  # noqa: ARG002
+        return 1
+
     def _features(self, x: Array, y: Array) -> Array:
         columns = {"y": y, "y2": y * y, "x": x, "x2": x * x}
         return np.concatenate([columns[name] for name in self.config.features], axis=1)

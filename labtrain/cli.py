@@ -1,0 +1,220 @@
+"""The command line: thin commands over labtrain.jobs. One sentence for every error, the exit code of its kind."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from labtrain.errors import InputError, LabtrainError
+
+app = typer.Typer(
+    name="labtrain",
+    help="Train neural networks made of sound, microwaves and light, on the rig itself.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+config_app = typer.Typer(help="Check configuration files.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+ConfigFile = Annotated[Path, typer.Argument(help="YAML configuration file", show_default=False)]
+RunFolder = Annotated[Path, typer.Argument(help="run folder", show_default=False)]
+Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="override, as in training.theta=8")]
+Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="folder that holds the run folders")]
+Json = Annotated[bool, typer.Option("--json", help="print the result as one line of JSON, alone on the last line")]
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, allow_nan=False), flush=True)
+
+
+def _show(renderable: Any) -> None:
+    from rich.console import Console
+
+    Console(width=100, highlight=False).print(renderable)
+
+
+@app.command()
+def train(config: ConfigFile, set_: Set = [], runs: Runs = Path("runs"), as_json: Json = False) -> None:  # noqa: B006
+    """Train a network as a configuration file says, in a new run folder."""
+    from labtrain import experiment, jobs
+    from labtrain.progress import Progress
+
+    loaded = experiment.load(config, set_)
+    with Progress() as progress:
+        summary = jobs.train(loaded, runs, [progress])
+    _finish(summary, as_json)
+
+
+@app.command()
+def resume(run: RunFolder, set_: Set = [], as_json: Json = False) -> None:  # noqa: B006
+    """Go on with a run that was broken off; with --set training.epochs=300, beyond its end."""
+    from labtrain import jobs
+    from labtrain.progress import Progress
+
+    with Progress() as progress:
+        summary = jobs.resume(run, set_, [progress])
+    _finish(summary, as_json)
+
+
+def _finish(summary: dict[str, Any], as_json: bool) -> None:
+    from labtrain.report import summary_table
+
+    if as_json:
+        _print_json(summary)
+    else:
+        _show(summary_table(summary))
+
+
+@app.command()
+def runs(root: Runs = Path("runs"), as_json: Json = False) -> None:
+    """List the runs in a folder, the broken ones included."""
+    from labtrain.clock import RealClock
+    from labtrain.report import runs_table
+    from labtrain.runlist import list_runs
+
+    found = list_runs(root, RealClock())
+    if as_json:
+        _print_json(
+            [
+                {"run": str(r.folder), "status": r.status, "trials": r.trials, "shots": r.shots,
+                 "bytes": r.size_bytes, "problem": r.problem}
+                for r in found
+            ]
+        )  # fmt: skip
+    elif found:
+        _show(runs_table(found))
+    else:
+        print(f"no runs in {root}")
+
+
+@app.command()
+def evaluate(run: RunFolder, as_json: Json = False) -> None:
+    """Measure the test rows of a finished run anew, with the weights it ended with."""
+    from labtrain import jobs
+    from labtrain.report import evaluation_table
+
+    rows = jobs.evaluate(run)
+    if as_json:
+        _print_json(rows)
+    else:
+        _show(evaluation_table(rows))
+
+
+@app.command()
+def predict(
+    run: RunFolder,
+    rows: Annotated[Path, typer.Option("--input", metavar="CSV", help="rows to predict, one column for each feature")],
+    trial: Annotated[int, typer.Option(help="the trial whose network predicts")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Predict the rows of a CSV file with a trained network; prints CSV: row, label, margin."""
+    from labtrain import jobs
+
+    predictions = jobs.predict(run, rows, trial)
+    if as_json:
+        _print_json([{"row": p.row, "label": p.label, "margin": p.margin} for p in predictions])
+        return
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["row", "label", "margin"])
+    writer.writerows([p.row, p.label, f"{p.margin:.4f}"] for p in predictions)
+
+
+@app.command()
+def plan(config: ConfigFile, set_: Set = [], as_json: Json = False) -> None:  # noqa: B006
+    """Say what a configuration will cost, in shots, hours and disk, before anything runs."""
+    from labtrain import experiment, jobs
+    from labtrain.report import plan_table
+
+    planned = jobs.plan(experiment.load(config, set_).value)
+    if as_json:
+        _print_json(planned)
+    else:
+        _show(plan_table(planned))
+
+
+@app.command()
+def note(run: RunFolder, text: Annotated[str, typer.Argument(help="for instance: moved a cable")]) -> None:
+    """Add a note to a run; works while it is training."""
+    from labtrain.clock import RealClock
+    from labtrain.runs import Run
+
+    with Run.open(run, write=False, clock=RealClock()) as opened:
+        opened.note(text)
+
+
+@app.command()
+def init(
+    name: Annotated[str, typer.Argument(help="a ready configuration, for instance acoustic")],
+    to: Annotated[Path | None, typer.Option(help="file to write; default: NAME.yaml")] = None,
+) -> None:
+    """Copy a ready configuration into this folder."""
+    from importlib.resources import files
+
+    from labtrain.limits import did_you_mean
+
+    ready = {Path(item.name).stem: item for item in files("labtrain.configs").iterdir() if item.name.endswith(".yaml")}
+    if name not in ready:
+        raise InputError(
+            f"no ready configuration {name!r}{did_you_mean(name, ready)}; there are: {', '.join(sorted(ready))}"
+        )
+    target = to or Path(f"{name}.yaml")
+    if target.exists():
+        raise InputError(f"{target}: exists already; choose another name with --to FILE")
+    target.write_text(ready[name].read_text(encoding="utf-8"), encoding="utf-8")
+    print(f"{target} written; next: labtrain train {target}")
+
+
+@config_app.command()
+def check(config: ConfigFile, set_: Set = []) -> None:  # noqa: B006
+    """Check a configuration file; every error with its line, all at once."""
+    from labtrain import experiment
+
+    experiment.load(config, set_)
+    print(f"{config}: good")
+
+
+@config_app.command()
+def schema() -> None:
+    """Print the JSON schema of configuration files, for editors that complete and check YAML."""
+    from labtrain.config import schema_json
+    from labtrain.experiment import Experiment
+
+    print(json.dumps(schema_json(Experiment), indent=2))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from labtrain import __version__
+
+        print(f"labtrain {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print it")] = False,
+) -> None:
+    """Options that come before a command."""
+    del version
+
+
+def main() -> None:
+    """Entry point; a user's mistake ends in one sentence on stderr and never in a traceback."""
+    try:
+        app()
+    except LabtrainError as error:
+        print(f"labtrain: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("labtrain: stopped at once by a second Ctrl-C; logged shots are kept", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

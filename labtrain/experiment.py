@@ -1,0 +1,66 @@
+"""Experiment, the schema of a configuration file: a rig, a data set, a network, a training method, trials."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from labtrain import config
+from labtrain.config import Loaded, Registered, Section
+from labtrain.datasets.table import SplitOptions
+from labtrain.network import EncodingConfig, NetworkConfig
+from labtrain.registry import resolve
+
+Ablation = Literal["off", "random", "shuffled", "no_skip", "ridge"]
+
+
+class Trials(Section):
+    """How often the experiment is repeated; a trial is one seed for split, weights and noise."""
+
+    count: int = Field(5, ge=1)
+    first_seed: int = Field(0, ge=0, description="trials use first_seed, first_seed + 1, ...")
+
+
+class RunOptions(Section):
+    """What is kept of a run, and how often."""
+
+    name: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]+$", description="of the run folder; default: the file's")
+    checkpoint_s: float = Field(5.0, ge=0, description="seconds between checkpoints; 0: after every step")
+    notes: dict[str, str] = Field(default_factory=dict, description="operator, gain knobs, serial numbers, ...")
+
+
+class Experiment(Section):
+    """Everything that defines a run."""
+
+    rig: Annotated[Section, Registered("rigs")]
+    dataset: Annotated[SplitOptions, Registered("datasets")]
+    encoding: EncodingConfig = EncodingConfig()
+    network: NetworkConfig = NetworkConfig()
+    training: Annotated[Section, Registered("methods", tag="method")]
+    trials: Trials = Trials()
+    ablations: tuple[Ablation, ...] = ("off", "random", "shuffled", "no_skip", "ridge")
+    run: RunOptions = RunOptions()
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Loaded[Experiment]:
+    """Read and check a configuration file.
+
+    Parameters
+    ----------
+    path : path of a YAML file
+    overrides : sequence of ``"section.key=value"``
+
+    Raises
+    ------
+    ConfigError
+        With one line for every error, each naming file and line.
+    """
+    return config.load(path, Experiment, overrides)
+
+
+def registered(kind: str, section: Section, tag: str = "type") -> Any:
+    """The class that a section of an experiment configures: a rig, a data set or a method."""
+    return resolve(kind, getattr(section, tag))

@@ -1,0 +1,211 @@
+"""The loop: trials, steps, checkpoints, tests and ablations; every result goes to the run, every event to listeners."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from labtrain.clock import Clock
+from labtrain.events import (
+    AblationStarted,
+    Event,
+    Listener,
+    ShotsArrived,
+    StepDone,
+    Testing,
+    TrialFinished,
+    TrialStarted,
+)
+from labtrain.experiment import Experiment
+from labtrain.layer import PhysicalLayer, Recorded, Shots
+from labtrain.ledger import Cost
+from labtrain.rigs.rig import Rig
+from labtrain.runs import Run
+from labtrain.safety import Guard
+from labtrain.trial import Trial, Verdict, load_table
+
+ABLATION_KEYS = {
+    "off": "physics_off_accuracy",
+    "random": "random_physics_accuracy",
+    "shuffled": "shuffled_accuracy",
+    "no_skip": "no_skip_accuracy",
+    "ridge": "ridge_accuracy",
+}
+
+
+class Trainer:
+    """Carries out an experiment on an opened rig and keeps everything in a run.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    rig : Rig
+        Opened.
+    run : Run
+        Opened for writing; what it already holds is not done again.
+    guard : Guard
+        Asked after every chunk of shots and every step whether someone wants to stop.
+    clock : Clock
+    listeners : sequence of callables
+        Get every event of labtrain.events.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        rig: Rig,
+        run: Run,
+        guard: Guard,
+        clock: Clock,
+        listeners: Sequence[Listener] = (),
+    ) -> None:
+        self.experiment, self.rig, self.run = experiment, rig, run
+        self.guard, self.clock, self.listeners = guard, clock, listeners
+        self.table = load_table(experiment)
+        self._index = 0
+        self._open: int | None = None
+        self._shots = 0
+        self._saved_at = 0.0
+
+    def train(self) -> dict[str, Any]:
+        """Do all trials that the run does not hold yet, and return the summary.
+
+        Raises
+        ------
+        Interrupted
+            After Ctrl-C or SIGTERM, once the chunk in progress is kept.
+        """
+        trials, kept = self.experiment.trials, self.run.trials()
+        self._open = self._unfinished(kept)
+        todo = [i for i in range(trials.count) if i not in kept or kept[i]["goal"] != self._goal()]
+        # The trial that was broken off comes first: the next checkpoint overwrites the state it stands on.
+        for index in sorted(todo, key=lambda i: i != self._open):
+            self._trial(index, trials.first_seed + index, self.run.trial_state(index) if index in kept else None)
+        kept = self.run.trials()
+        return summarise(self.table.classes, [kept[index] for index in range(trials.count)])
+
+    def _unfinished(self, kept: dict[int, dict[str, Any]]) -> int | None:
+        """Index of the trial whose last checkpoint has not led to a kept result yet."""
+        last = self.run.last_checkpoint()
+        if last is None:
+            return None
+        index = int(last[1]["index"])
+        return None if index in kept and kept[index]["goal"] == last[1]["goal"] else index
+
+    def _goal(self) -> int:
+        """How far each trial is to be trained; more epochs make a finished trial go on."""
+        return int(getattr(self.experiment.training, "epochs", 1))
+
+    def _trial(self, index: int, seed: int, finished: dict[str, Any] | None) -> None:
+        """Train and test one trial, from its beginning, from its last checkpoint, or on from where it had ended."""
+        self._index = index
+        trial = Trial.begin(
+            self.experiment, self.rig, seed, table=self.table, wrap=self._logged, on_shots=self._on_shots
+        )
+        last = self.run.last_checkpoint() if index == self._open else None
+        if last is None:
+            self.run.skip_replay()  # whatever is logged belongs to trials that ended
+        state = finished if last is None else last[1]["trial"]
+        if state is not None:
+            trial.restore(state)
+            trial.remember((chunk.layer, chunk.shots) for chunk in self.run.seen(index))
+        self._shots = trial.cost.shots
+        self._emit(TrialStarted(index, self.experiment.trials.count, seed, trial.planned_shots(), self._shots))
+        if last is None:
+            self._checkpoint(trial)
+        self._steps(trial)
+        self._emit(Testing(index))
+        verdict = trial.test()
+        for name in self.experiment.ablations:
+            self._emit(AblationStarted(index, name))
+            verdict.ablations[name] = trial.ablation(name)
+            self.guard.check()
+        self._keep(trial, verdict)
+        self._emit(TrialFinished(index, seed, verdict.accuracy, verdict.ablations))
+
+    def _steps(self, trial: Trial) -> None:
+        while (metrics := trial.step()) is not None:
+            self.run.log_metrics(self._index, metrics.step, asdict(metrics))
+            self._emit(StepDone(self._index, metrics, trial.cost))
+            if self.clock.monotonic() - self._saved_at >= self.experiment.run.checkpoint_s:
+                self._checkpoint(trial)
+            self.guard.check()
+        self._checkpoint(trial)
+
+    def _checkpoint(self, trial: Trial) -> None:
+        step = trial.history[-1].step if trial.history else 0
+        self.run.checkpoint(step, {}, {"index": self._index, "goal": self._goal(), "trial": trial.state()})
+        self._saved_at = self.clock.monotonic()
+
+    def _keep(self, trial: Trial, verdict: Verdict) -> None:
+        """Results of a trial, and its final state: predictions and a later continuation start from there."""
+        results = {
+            "seed": verdict.seed,
+            "goal": self._goal(),
+            "accuracy": verdict.accuracy,
+            "confusion": verdict.confusion().tolist(),
+            "ablations": verdict.ablations,
+            "test_values_held_at_border": verdict.clipped,
+            "drive_clipped_share": [block.drive.clipped_share for block in trial.net.blocks],
+            "largest_goodness": getattr(trial.method, "largest_goodness", []),
+            "train_cost": verdict.train_cost.as_dict(),
+            "test_cost": verdict.test_cost.as_dict(),
+        }
+        state = trial.state()
+        state["verdict"] = {"scores": verdict.scores, "labels": verdict.labels, "goodness": verdict.goodness}
+        self.run.save_trial(self._index, results, state)
+
+    def _logged(self, layer: PhysicalLayer) -> PhysicalLayer:
+        return Recorded(layer, self._log, self.run.replay)
+
+    def _log(self, name: str, shots: Shots, state: dict[str, Any]) -> None:
+        self.run.append(name, self._index, shots, state, self.rig.environment(), trial=self._index)
+
+    def _on_shots(self, shots: int) -> None:
+        self._shots += shots
+        self._emit(ShotsArrived(shots, self._shots))
+        self.guard.check()
+
+    def _emit(self, event: Event) -> None:
+        for listener in self.listeners:
+            listener(event)
+
+
+def summarise(classes: Sequence[str], trials: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The summary of a run from the results of its trials: means over trials, sums of costs.
+
+    Keys: ``test_accuracy`` and ``test_accuracy_sd`` (sample standard deviation over trials; None for one trial),
+    ``test_accuracy_per_trial``, ``seeds``, ``per_class``, one accuracy for each ablation, shots, seconds and costs.
+    """
+    accuracies = [trial["accuracy"] for trial in trials]
+    confusion = np.sum([trial["confusion"] for trial in trials], axis=0)
+    rows = confusion.sum(axis=1)
+    train = sum((Cost(**trial["train_cost"]) for trial in trials), Cost())
+    test = sum((Cost(**trial["test_cost"]) for trial in trials), Cost())
+    total = train + test
+    summary: dict[str, Any] = {
+        "test_accuracy": float(np.mean(accuracies)),
+        "test_accuracy_sd": float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None,
+        "test_accuracy_per_trial": accuracies,
+        "seeds": [trial["seed"] for trial in trials],
+        "per_class": {
+            name: float(confusion[i, i] / rows[i]) if rows[i] else None for i, name in enumerate(classes)
+        },
+        "confusion": confusion.tolist(),
+    }
+    for name, key in ABLATION_KEYS.items():
+        values = [trial["ablations"][name] for trial in trials if name in trial["ablations"]]
+        summary[key] = float(np.mean(values)) if values else None
+        summary[f"{key}_sd"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return summary | {
+        "shots_train": train.shots,
+        "shots_test": test.shots,
+        "seconds_physics": total.seconds_physics,
+        "seconds_digital": total.seconds_digital,
+        "cost": total.as_dict(),
+        "test_values_held_at_border": sum(trial["test_values_held_at_border"] for trial in trials),
+        "drive_clipped_share": np.mean([trial["drive_clipped_share"] for trial in trials], axis=0).tolist(),
+    }

@@ -1,0 +1,292 @@
+"""One trial: a split, a network with fresh weights, training, and the verdict of the test rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labtrain.clock import Clock, RealClock
+from labtrain.controls import Logged, Off, RandomWaves, Shuffled
+from labtrain.datasets import Split, Table, split
+from labtrain.encoding import Encoder
+from labtrain.experiment import Ablation, Experiment, registered
+from labtrain.layer import Layer, PhysicalLayer, Shots
+from labtrain.ledger import Cost, Metered
+from labtrain.methods.method import Data, Method, Metrics
+from labtrain.methods.phyll import PhyLL
+from labtrain.methods.ridge import solve
+from labtrain.network import Block, NetworkConfig, build
+from labtrain.rigs.rig import Rig
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+RIDGE_PENALTY = 1e-3  # of the readout among the ablations; per sample, on standardised responses
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the test rows say of one trial.
+
+    Parameters
+    ----------
+    seed : int
+    scores : ndarray (n_test, classes)
+    labels : ndarray (n_test,)
+    clipped : int
+        Test values outside the range accepted at prediction, held at its border.
+    goodness : ndarray (blocks, n_test, classes), or None for methods without goodness
+    ablations : accuracies by name
+    train_cost, test_cost : Cost
+    """
+
+    seed: int
+    scores: Array
+    labels: Labels
+    clipped: int
+    goodness: Array | None
+    train_cost: Cost
+    test_cost: Cost
+    ablations: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of test rows whose largest score is their own label's."""
+        return float((self.scores.argmax(axis=1) == self.labels).mean())
+
+    def confusion(self) -> NDArray[np.int64]:
+        """Counts (classes, classes): row = true class, column = predicted."""
+        k = self.scores.shape[1]
+        table = np.zeros((k, k), dtype=np.int64)
+        np.add.at(table, (self.labels, self.scores.argmax(axis=1)), 1)
+        return table
+
+
+class Trial:
+    """A network in training on one split.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    table : Table
+    parts : Split
+    layers : sequence of PhysicalLayer
+        Of an opened rig (or stand-ins for it).
+    seed : int
+        Of weights and of everything random in the method.
+    clock : Clock
+    on_shots : callable (number of shots), optional
+    network : NetworkConfig, optional
+        Another shape than the experiment's, for ablations.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        table: Table,
+        parts: Split,
+        layers: Sequence[PhysicalLayer],
+        seed: int,
+        clock: Clock | None = None,
+        on_shots: Callable[[int], None] | None = None,
+        network: NetworkConfig | None = None,
+    ) -> None:
+        self.experiment, self.table, self.split, self.seed = experiment, table, parts, seed
+        self.clock = clock or RealClock()
+        self.layers = [Metered(layer, self.clock, on_shots) for layer in layers]
+        self.net = build(
+            network or experiment.network,
+            experiment.encoding,
+            self.layers,
+            rows=table.features[parts.train],
+            classes=table.classes,
+            feature_names=table.feature_names,
+            seed=seed,
+            inputs=table.inputs,
+        )
+        self.method: Method = registered("methods", experiment.training, "method")(experiment.training)
+        data = Data(
+            table.features[parts.train],
+            table.labels[parts.train],
+            table.features[parts.validation],
+            table.labels[parts.validation],
+        )
+        self.method.start(self.net, data, np.random.default_rng([seed, 2]))
+        self.seconds = 0.0
+        self.history: list[Metrics] = []
+
+    @classmethod
+    def begin(
+        cls,
+        experiment: Experiment,
+        rig: Rig,
+        seed: int = 0,
+        *,
+        table: Table | None = None,
+        wrap: Callable[[PhysicalLayer], PhysicalLayer] | None = None,
+        on_shots: Callable[[int], None] | None = None,
+    ) -> Trial:
+        """A trial on an opened rig: data loaded and split, the rig told of the seed, weights drawn.
+
+        Parameters
+        ----------
+        table : Table, optional
+            The data set, if it is loaded already.
+        wrap : callable, optional
+            Put in front of each of the rig's layers, as a run's log is.
+        """
+        table = table or load_table(experiment)
+        rig.restart(seed)
+        layers = [wrap(layer) if wrap else layer for layer in rig.layers]
+        parts = split(table, experiment.dataset, seed)
+        return cls(experiment, table, parts, layers, seed, rig.clock, on_shots)
+
+    @property
+    def cost(self) -> Cost:
+        """Everything spent so far."""
+        total = sum((layer.cost for layer in self.layers), Cost())
+        return total + Cost(
+            multiply_adds=self.method.multiply_adds, seconds_digital=max(0.0, self.seconds - total.seconds_physics)
+        )
+
+    def planned_shots(self) -> int:
+        """Shots of training and test together, at most."""
+        blocks, classes = len(self.net.blocks), len(self.table.classes)
+        train = self.method.planned_shots(blocks, len(self.split.train), len(self.split.validation), classes)
+        return train + len(self.split.test) * self.method.shots_per_prediction(blocks, classes)
+
+    def remember(self, shots: Iterable[tuple[str, Shots]]) -> None:
+        """Take logged shots of this trial, by layer name, into the memory that ablations are computed from."""
+        by_name = {layer.name: layer for layer in self.layers}
+        for name, chunk in shots:
+            by_name[name].memory.append((chunk.x, chunk.y))
+
+    def step(self) -> Metrics | None:
+        """Do the method's next step; None when training is over."""
+        started = self.clock.monotonic()
+        try:
+            metrics = self.method.step()
+        finally:
+            self.seconds += self.clock.monotonic() - started
+        if metrics is not None:
+            self.history.append(metrics)
+        return metrics
+
+    def fit(self) -> Trial:
+        """Train to the end."""
+        while self.step() is not None:
+            pass
+        return self
+
+    def scores(self, rows: Array) -> Array:
+        """Score of each class for raw feature rows (n, d): (n, classes). Costs shots."""
+        return self.method.scores(self.net, rows)
+
+    def predict(self, rows: Array) -> list[str]:
+        """Names of the winning classes for raw feature rows (n, d). Costs shots.
+
+        Raises
+        ------
+        DataError
+            For a wrong number of columns, or a value far outside what the network was trained for.
+        """
+        self.net.encoder.features(rows)
+        self.net.encoder.refuse_outside(np.asarray(rows), [f"row {i}" for i in range(len(rows))])
+        return [self.table.classes[i] for i in self.scores(np.asarray(rows)).argmax(axis=1)]
+
+    def test(self) -> Verdict:
+        """Measure the test rows, once."""
+        rows, labels = self.table.features[self.split.test], self.table.labels[self.split.test]
+        before, started = self.cost, self.clock.monotonic()
+        if isinstance(self.method, PhyLL):
+            goodness = self.method.goodness_per_block(self.net, rows)
+            scores = goodness.sum(axis=0)
+        else:
+            goodness, scores = None, self.method.scores(self.net, rows)
+        self.seconds += self.clock.monotonic() - started
+        clipped = int(self.net.encoder.scaler.outside(rows).sum())
+        return Verdict(self.seed, scores, labels, clipped, goodness, before, self.cost - before)
+
+    def ablation(self, name: Ablation) -> float:
+        """Test accuracy of the same trial with the physics replaced; to be called after :meth:`test`.
+
+        ``off``: skip path only; ``random``: |T x| of equal width; ``shuffled``: true responses dealt to wrong samples;
+        ``no_skip``: the first block's responses alone, without the skip path; ``ridge``: a linear readout, one for each
+        candidate label, of the first block's responses.
+        """
+        if name == "ridge":
+            return self._ridge_readout()
+        rng = np.random.default_rng([self.seed, 3])
+        shape = self.experiment.network
+        layers: list[Layer] = []
+        for layer in self.layers:
+            n_in, n_out = layer.info.n_in, layer.info.n_out
+            if name == "off":
+                layers.append(Off(n_in))
+            elif name == "random":
+                layers.append(RandomWaves(n_in, n_out, rng))
+            elif name == "shuffled":
+                layers.append(Shuffled(n_in, np.concatenate([y for _, y in layer.memory]), rng))
+            else:
+                layers.append(Logged(layer))
+        if name == "no_skip":
+            shape = shape.model_copy(update={"layers": 1, "skip": False})
+        again = Trial(self.experiment, self.table, self.split, layers, self.seed, self.clock, network=shape)
+        return again.fit().test().accuracy
+
+    def _ridge_readout(self) -> float:
+        block, encoder = self.net.blocks[0], self.net.encoder
+        logged = Logged(self.layers[0])
+        H, known = _logged_candidates(encoder, block, logged, self.table.features[self.split.train])
+        truth = self.table.labels[self.split.train]
+        tested, _ = _logged_candidates(encoder, block, logged, self.table.features[self.split.test])
+        scores = np.empty(tested.shape[:2])
+        for k in range(tested.shape[1]):
+            rows = known[:, k]
+            weights, intercept = solve(H[rows, k], (truth[rows] == k).astype(np.float64)[:, None], RIDGE_PENALTY)
+            scores[:, k] = (tested[:, k] @ weights + intercept)[:, 0]
+        return float((scores.argmax(axis=1) == self.table.labels[self.split.test]).mean())
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to go on: weights, method, layers, cost; nested dict of arrays and JSON values."""
+        return {
+            "seed": self.seed,
+            "seconds": self.seconds,
+            "net": self.net.state(),
+            "method": self.method.state(),
+            "layers": [layer.state() for layer in self.layers],
+            "costs": [layer.cost.as_dict() for layer in self.layers],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Return to a state that :meth:`state` gave."""
+        self.seconds = state["seconds"]
+        self.net.restore(state["net"])
+        self.method.restore(state["method"])
+        for layer, saved, cost in zip(self.layers, state["layers"], state["costs"], strict=True):
+            layer.restore(saved)
+            layer.cost = Cost(**cost)
+
+
+def load_table(experiment: Experiment) -> Table:
+    """Load the data set that an experiment names."""
+    table: Table = registered("datasets", experiment.dataset)(experiment.dataset).load()
+    return table
+
+
+def _logged_candidates(
+    encoder: Encoder, block: Block, logged: Logged, rows: Array
+) -> tuple[Array, NDArray[np.bool_]]:
+    """First-block responses (n, classes, n_out) to every label, and which of them were measured (n, classes)."""
+    x = encoder.every_label(rows)
+    n, k = x.shape[:2]
+    drives = block.drive(x.reshape(n * k, -1))
+    known = logged.knows(drives)
+    y = np.zeros((n * k, logged.info.n_out))
+    if known.any():
+        y[known] = logged.respond(drives[known])
+    return y.reshape(n, k, -1), known.reshape(n, k)
