@@ -156,6 +156,7 @@ def test_checkpoints_use_two_files_in_turn(tmp_path: Path) -> None:
         last = run.last_checkpoint()
         assert last is not None and last[0] == 4 and last[1]["w"].tolist() == [4.0, 4.0, 4.0]
         assert [row.step for row in run.metrics()] == [0, 1, 2, 3, 4]
+        assert run._db.rows("SELECT step FROM checkpoints") == [(3,), (4,)]  # what was overwritten is named no more
 
 
 def test_a_checkpoint_killed_before_its_commit_leaves_the_one_before(
@@ -305,11 +306,13 @@ def test_shots_outside_training_are_not_replayed(tmp_path: Path) -> None:
     with create(tmp_path / "run") as run:
         run.append("a", 0, shots(2, 0), {})
         run.append("a", "evaluate", shots(3, 1), {}, replayable=False)
+        run.append("a", 1, shots(2, 2), {})
     with reopen(tmp_path / "run") as run:
-        run.append("a", "evaluate", shots(3, 2), {}, replayable=False)
-        assert [len(chunk) for chunk, _ in run.replay("a", shots(2, 0).x)] == [2]
-        run.append("a", 1, shots(1, 3), {})
-        assert run.shots_count() == 9
+        run.append("a", "evaluate", shots(3, 3), {}, replayable=False)
+        drives = np.vstack([shots(2, 0).x, shots(2, 2).x, shots(2, 4).x])
+        assert [len(chunk) for chunk, _ in run.replay("a", drives)] == [2, 2]
+        run.append("a", 2, shots(1, 4), {})
+        assert run.shots_count() == 11
 
 
 def test_replay_refuses_other_drives(tmp_path: Path) -> None:
