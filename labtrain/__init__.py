@@ -7,7 +7,23 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_LAZY: dict[str, str] = {}
+# The names a script needs, imported when first used: `import labtrain` itself stays light.
+_LAZY: dict[str, str] = {
+    "Experiment": "labtrain.experiment",
+    "PhysicalNetwork": "labtrain.network",
+    "Run": "labtrain.runs",
+    "Trial": "labtrain.trial",
+    "evaluate": "labtrain.jobs",
+    "load": "labtrain.experiment",
+    "open_rig": "labtrain.jobs",
+    "plan": "labtrain.jobs",
+    "plot_accuracy": "labtrain.report",
+    "plot_confusion": "labtrain.report",
+    "plot_goodness": "labtrain.report",
+    "predict": "labtrain.jobs",
+    "resume": "labtrain.jobs",
+    "train": "labtrain.jobs",
+}
 
 
 def __getattr__(name: str) -> Any:

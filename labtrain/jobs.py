@@ -37,7 +37,7 @@ log = logging.getLogger("labtrain")
 RESUMABLE = ("training.epochs", "trials.count", "run.checkpoint_s", "run.notes")
 
 
-def build_rig(experiment: Experiment, clock: Clock | None = None) -> Rig:
+def open_rig(experiment: Experiment, clock: Clock | None = None) -> Rig:
     """The rig that an experiment names, not opened yet: use it in a ``with`` block."""
     rig: Rig = registered("rigs", experiment.rig)(experiment.rig, clock or RealClock())
     return rig
@@ -79,7 +79,7 @@ def train(
         suffix += 1
         folder = folder.with_name(f"{folder.name.removesuffix(f'-{suffix - 1}')}-{suffix}")
     text = configuration.dump(experiment)
-    with Guard(f"go on with: labtrain resume {folder}") as guard, build_rig(experiment, clock) as rig:
+    with Guard(f"go on with: labtrain resume {folder}") as guard, open_rig(experiment, clock) as rig:
         guard.push("rig", rig.safe)
         origin = provenance.collect() | _identity(rig, table) | {
             "rig": rig.provenance(),
@@ -124,7 +124,7 @@ def resume(
         )
         for change in changes:
             log.info("resumed with %s", change)
-        with Guard(f"go on with: labtrain resume {folder}") as guard, build_rig(experiment, clock) as rig:
+        with Guard(f"go on with: labtrain resume {folder}") as guard, open_rig(experiment, clock) as rig:
             guard.push("rig", rig.safe)
             _check_identity(run, _identity(rig, load_table(experiment)))
             run.log_environment(rig.environment())
@@ -209,7 +209,7 @@ def plan(experiment: Experiment) -> dict[str, Any]:
     blocks, classes = experiment.network.layers, len(table.classes)
     train_shots = method.planned_shots(blocks, len(parts.train), len(parts.validation), classes)
     test_shots = len(parts.test) * method.shots_per_prediction(blocks, classes)
-    with build_rig(experiment) as rig:
+    with open_rig(experiment) as rig:
         Trial.begin(experiment, rig, experiment.trials.first_seed, table=table)  # refuses what does not fit
         info = rig.layers[0].info
     shots = (train_shots + test_shots) * experiment.trials.count
@@ -285,7 +285,7 @@ def _reopened(folder: Path, clock: Clock) -> Iterator[tuple[Experiment, Rig, Run
     with Run.open(folder, write=True, clock=clock) as run:
         try:
             experiment = stored_experiment(run)
-            with Guard() as guard, build_rig(experiment, clock) as rig:
+            with Guard() as guard, open_rig(experiment, clock) as rig:
                 guard.push("rig", rig.safe)
                 _check_identity(run, _identity(rig, load_table(experiment)))
                 yield experiment, rig, run, guard

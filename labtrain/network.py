@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from labtrain.config import Section
 from labtrain.encoding import Drive, Encoder, FeatureScaler
 from labtrain.errors import ConfigError, RunError
 from labtrain.layer import PhysicalLayer
+from labtrain.storage import pack, unpack, write_arrays
 
 Array = NDArray[np.float64]
 
@@ -180,10 +181,8 @@ class PhysicalNetwork:
 
     def save(self, path: str | Path) -> None:
         """Write everything learned to an .npz file (no pickles inside)."""
-        arrays: dict[str, Any] = {}
-        tree = _strip(self.state(), arrays, "")
-        with Path(path).open("wb") as file:
-            np.savez(file, tree=np.array(json.dumps(tree)), **arrays)
+        text, arrays = pack(self.state())
+        write_arrays(Path(path), {"tree": np.array(text), **arrays})
 
     def load(self, path: str | Path) -> None:
         """Read what :meth:`save` wrote into this network, which must have been built alike.
@@ -196,30 +195,12 @@ class PhysicalNetwork:
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-            tree = json.loads(str(arrays.pop("tree")))
+            state = unpack(str(arrays.pop("tree")), arrays)
         except FileNotFoundError:
             raise RunError(f"{path}: no such file; save a network there first") from None
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
             raise RunError(f"{path}: not a saved network ({error}); save it again") from None
-        self.restore(_fill(tree, arrays))
-
-
-def _strip(value: Any, arrays: dict[str, Any], path: str) -> Any:
-    """Replace arrays in a nested value by names, collecting them."""
-    if isinstance(value, dict):
-        return {key: _strip(item, arrays, f"{path}/{key}") for key, item in value.items()}
-    if isinstance(value, list):
-        return [_strip(item, arrays, f"{path}/{i}") for i, item in enumerate(value)]
-    if isinstance(value, np.ndarray):
-        arrays[path] = value
-        return {"array": path}
-    return value
-
-
-def _fill(value: Any, arrays: dict[str, Any]) -> Any:
-    if isinstance(value, dict):
-        return arrays[value["array"]] if set(value) == {"array"} else {k: _fill(v, arrays) for k, v in value.items()}
-    return [_fill(item, arrays) for item in value] if isinstance(value, list) else value
+        self.restore(state)
 
 
 def build(

@@ -1,0 +1,50 @@
+"""Ablations: they ask the rig for nothing, and each takes away what it says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from labtrain.clock import SimulatedClock
+from labtrain.controls import Logged, Off, RandomWaves, Shuffled
+from labtrain.errors import MeasurementError
+from labtrain.ledger import Metered
+from tests.worlds import Interference
+
+
+def test_off_answers_with_nothing():
+    assert Off(6).forward(np.zeros((4, 6))).shape == (4, 0)
+
+
+def test_random_waves_are_a_fixed_modulus_of_a_superposition():
+    layer = RandomWaves(3, 5, np.random.default_rng(0))
+    x = np.random.default_rng(1).uniform(size=(10, 3))
+    assert layer.forward(x).tobytes() == layer.forward(x).tobytes()
+    assert layer.forward(x / 2) == pytest.approx(layer.forward(x) / 2)
+    both, first, second = (layer.forward(np.array([row]))[0] for row in ([0.3, 0.4, 0], [0.3, 0, 0], [0, 0.4, 0]))
+    assert (both < first + second - 1e-6).all()  # they interfere
+
+
+def test_shuffled_deals_each_true_response_once_to_some_batch_mate():
+    responses = np.arange(24.0).reshape(12, 2)
+    layer = Shuffled(6, responses, np.random.default_rng(0))
+    dealt = layer.forward(np.zeros((12, 6)))
+    assert dealt.tolist() != responses.tolist()
+    assert sorted(dealt.tolist()) == responses.tolist()
+
+
+def test_logged_answers_what_was_measured_and_nothing_else():
+    rig = Metered(Interference(noise=0.1), SimulatedClock())
+    x = np.random.default_rng(0).uniform(size=(9, 6))
+    y = rig.forward(x)
+    shots = rig.cost.shots
+    logged = Logged(rig)
+    assert logged.forward(x[::-1]).tobytes() == y[::-1].copy().tobytes()
+    assert rig.cost.shots == shots
+    new = np.vstack([x[:2], np.full((1, 6), 0.5)])
+    assert logged.knows(new).tolist() == [True, True, False]
+    with pytest.raises(MeasurementError) as caught:
+        logged.forward(new)
+    assert str(caught.value) == (
+        "logged responses: drive 2 of 3 was never measured; leave this ablation out of the config's list"
+    )

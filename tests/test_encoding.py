@@ -1,0 +1,96 @@
+"""Encoders and drives: row by row, inside [0, 1], learned on training rows alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from labtrain.encoding import Drive, Encoder, FeatureScaler
+from labtrain.errors import DataError
+
+numbers = st.floats(-1e6, 1e6, allow_nan=False)
+tables = arrays(np.float64, st.tuples(st.integers(1, 8), st.just(4)), elements=numbers)
+
+
+@given(tables, st.sampled_from(Drive.KINDS), st.booleans())
+def test_a_drive_lies_in_0_to_1_and_depends_on_its_own_row_alone(x, kind, mixed):
+    mix = np.random.default_rng(0).standard_normal((4, 3)) if mixed else None
+    drive = Drive(kind, 6, (5, 0, 2) if mixed else (5, 0, 2, 1), mix).fit(x)
+    together = drive(x)
+    assert together.shape == (len(x), 6)
+    assert ((together >= 0) & (together <= 1)).all()
+    assert not together[:, [3, 4]].any()
+    for i in range(len(x)):
+        assert drive(x[i : i + 1])[0] == pytest.approx(together[i], rel=1e-12, abs=1e-12)
+
+
+def test_row_norm_is_the_published_map():
+    drive = Drive("row_norm", 2, (0, 1))
+    assert drive(np.array([[3.0, -4.0], [0.0, 0.0]])).tolist() == [[0.6, 0.8], [0.0, 0.0]]
+
+
+def test_row_minmax_is_the_published_map():
+    drive = Drive("row_minmax", 3, (0, 1, 2))
+    assert drive(np.array([[-1.0, 0.0, 3.0], [2.0, 2.0, 2.0]])).tolist() == [[0.0, 0.25, 1.0], [0.0, 0.0, 0.0]]
+
+
+def test_affine_is_learned_once_and_counts_what_it_clips():
+    drive = Drive("affine", 2, (1, 0)).fit(np.array([[0.0, 10.0], [2.0, 20.0]]))
+    assert drive(np.array([[1.0, 25.0]])).tolist() == [[1.0, 0.5]]
+    assert drive.clipped_share == 0.5
+
+
+@given(tables, st.sampled_from(["minmax", "standard", "none"]))
+def test_scaling_changes_no_training_value_by_clipping(rows, kind):
+    scaler = FeatureScaler(kind).fit(rows)
+    back = scaler.transform(rows) * scaler.scale + scaler.offset
+    assert back == pytest.approx(rows, rel=1e-6, abs=1e-6)
+
+
+def test_values_far_outside_are_held_at_the_border_and_reported():
+    scaler = FeatureScaler("minmax", margin=0.5).fit(np.array([[0.0], [10.0]]))
+    assert scaler.transform(np.array([[100.0], [15.0]])).tolist() == [[1.5], [1.5]]
+    assert scaler.outside(np.array([[15.1], [15.0], [-5.1]])).tolist() == [[True], [False], [True]]
+
+
+def encoder(label="slots", codes=None):
+    scaler = FeatureScaler("minmax").fit(np.array([[100.0, 0.0], [300.0, 1.0]]))
+    return Encoder(["iy", "aa"], ["F1", "F2"], scaler, label, 2.0, codes)
+
+
+def test_slots_put_the_label_in_front_of_the_features():
+    x = encoder().candidates(np.array([[200.0, 0.25]]), np.array([[1, 0]]))
+    assert x.tolist() == [[[0.0, 2.0, 0.5, 0.25], [2.0, 0.0, 0.5, 0.25]]]
+    assert encoder().features([[200.0, 0.25]]).tolist() == [[0.0, 0.0, 0.5, 0.25]]
+
+
+def test_overlay_adds_the_labels_code_to_the_features():
+    made = encoder("overlay", np.array([[1.0, -1.0], [1.0, 1.0]]))
+    assert made.every_label(np.array([[200.0, 0.25]])).tolist() == [[[2.5, -1.75], [2.5, 2.25]]]
+    assert made.width == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ([[1.0]], "features have shape (1, 1), needed (rows, 2): F1, F2; give one column for each feature"),
+        ([[200.0, 0.5], [np.nan, 0.5]], "row 1: F1 is nan; give a finite number"),
+        ([[200.0, -np.inf]], "row 0: F2 is -inf; give a finite number"),
+    ],
+)
+def test_unfit_rows_are_refused(rows, sentence):
+    with pytest.raises(DataError) as caught:
+        encoder().features(rows)
+    assert str(caught.value) == sentence
+
+
+def test_a_feature_outside_its_range_names_row_value_and_remedy():
+    with pytest.raises(DataError) as caught:
+        encoder().refuse_outside(np.array([[200.0, 0.5], [68000.0, 0.5]]), ["rows.csv:2", "rows.csv:7"])
+    assert str(caught.value) == (
+        "rows.csv:7: F1 is 68000, the network was trained for 0 to 400; correct the row, or train with "
+        "encoding.margin above 0.5"
+    )

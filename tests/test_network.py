@@ -1,0 +1,90 @@
+"""The network: what fits, what is saved, what is learned once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from labtrain.errors import ConfigError, RunError
+from labtrain.network import DriveConfig, EncodingConfig, NetworkConfig, build
+from tests.worlds import Interference, blobs
+
+
+def make(network=None, encoding=None, layer=None, **more):
+    rows, _ = blobs()
+    return build(
+        network or NetworkConfig(width=6), encoding or EncodingConfig(), [layer or Interference()],
+        rows=rows, classes=["a", "b", "c"], feature_names=["f0", "f1", "f2"], **{"seed": 0, **more},
+    )  # fmt: skip
+
+
+def test_saved_and_loaded_it_is_the_same(tmp_path):
+    net, rng = make(), np.random.default_rng(0)
+    x = net.encoder.every_label(blobs()[0])
+    net.blocks[0].learn(x, rng)
+    net.save(tmp_path / "net.npz")
+    other = make(seed=1)
+    other.load(tmp_path / "net.npz")
+    assert other.blocks[0].W.tobytes() == net.blocks[0].W.tobytes()
+    y = other.blocks[0].measure(x, rng)
+    assert other.blocks[0].inputs(y, x).tobytes() == net.blocks[0].inputs(y, x).tobytes()
+
+
+@pytest.mark.parametrize("content", [None, b"junk", b""])
+def test_what_is_no_saved_network_is_refused(tmp_path, content):
+    path = tmp_path / "net.npz"
+    if content is None:
+        with pytest.raises(RunError, match=r"no such file; save a network there first$"):
+            make().load(path)
+        return
+    path.write_bytes(content)
+    with pytest.raises(RunError, match=r"not a saved network \(.*\); save it again$"):
+        make().load(path)
+
+
+def test_other_shapes_are_refused(tmp_path):
+    make().save(tmp_path / "net.npz")
+    with pytest.raises(RunError) as caught:
+        make(NetworkConfig(width=5)).load(tmp_path / "net.npz")
+    assert str(caught.value) == (
+        "saved weights have shapes [(6, 14), (6, 14)], this network [(5, 14), (5, 13)]; build it from the same config"
+    )
+
+
+def test_activations_that_do_not_fit_are_refused():
+    with pytest.raises(ConfigError) as caught:
+        make(NetworkConfig(drive=DriveConfig(inputs=(0, 1, 2, 3))))
+    assert str(caught.value) == (
+        "network: block 1 has 6 activations for 4 driven inputs; set network.drive.mix: true, encoding.label: overlay, "
+        "or a smaller network.width"
+    )
+
+
+def test_inputs_that_do_not_exist_are_refused():
+    with pytest.raises(ConfigError) as caught:
+        make(NetworkConfig(drive=DriveConfig(inputs=(0, 6), mix=True)))
+    assert str(caught.value) == "network.drive.inputs: 6 does not exist, this rig has inputs 0 to 5"
+
+
+def test_features_keep_the_inputs_that_the_data_set_wires():
+    net = make(NetworkConfig(width=6, layers=1), EncodingConfig(scaling="none"), Interference(n_in=8), inputs=(7, 1, 4))
+    assert net.blocks[0].drive.inputs.tolist() == [0, 2, 3, 7, 1, 4]
+
+
+def test_scales_are_learned_from_the_first_training_pass_alone():
+    net, rng = make(), np.random.default_rng(0)
+    block, x = net.blocks[0], net.encoder.every_label(blobs()[0])
+    block.learn(x, rng)
+    low, mean = block.drive.low.copy(), block.y_mean.copy()
+    block.learn(3 * x, rng)
+    assert block.drive.low.tolist() == low.tolist()
+    assert block.y_mean.tolist() == mean.tolist()
+    y = block.measure(x, rng)
+    scaled = block.inputs(y, x)[..., : y.shape[-1]]
+    assert scaled.mean(axis=(0, 1)) == pytest.approx(0, abs=1e-9)
+    assert scaled.std(axis=(0, 1)) == pytest.approx(1)
+
+
+def test_without_skip_the_linear_map_sees_the_response_alone():
+    assert make(NetworkConfig(width=6, skip=False)).blocks[0].W.shape == (6, 8)
+    assert make(NetworkConfig(width=6, skip=True)).blocks[0].W.shape == (6, 8 + 6)
