@@ -15,10 +15,9 @@ from labtrain.clock import Clock
 from labtrain.config import Section
 from labtrain.layer import Array, Layer, LayerInfo, Shots
 from labtrain.rigs.rig import Rig
-from labtrain.sim.acoustic import BLOCK, AcousticParameters, AcousticWorld
+from labtrain.sim.acoustic import HOLD, AcousticParameters, AcousticWorld
 
 _DEFAULT = AcousticParameters()
-_MAX_BATCH = 4 * BLOCK
 
 
 class AcousticRig(Rig):
@@ -40,7 +39,7 @@ class AcousticRig(Rig):
         cubic_n_m3: float = Field(_DEFAULT.cubic_n_m3, ge=0, description="cubic spring of the membranes; 0: linear")
         noise: float = Field(_DEFAULT.noise, ge=0, le=1, description="share of each channel's rms amplitude")
         temperature_c: float = Field(_DEFAULT.temperature_c, ge=-20, le=60)
-        drift_walk_k: float = Field(_DEFAULT.drift_walk_k, ge=0, description="temperature's random step per 64 shots")
+        drift_walk_k: float = Field(_DEFAULT.drift_walk_k, ge=0, description="temperature's random step per 256 shots")
         drift_sine_k: float = Field(_DEFAULT.drift_sine_k, ge=0, description="amplitude of the temperature's sine")
         drift_period_shots: float = Field(_DEFAULT.drift_period_shots, gt=0, description="period of that sine")
         scatterer_moves_at_shot: int | None = Field(None, ge=0, description="shot at which disc 0 is bumped into")
@@ -120,7 +119,7 @@ class AcousticLayer(Layer):
             n_in=world.n_in,
             n_out=world.n_out,
             seconds_per_shot=(config.settle_periods + config.average_periods) * period_s,
-            max_batch=_MAX_BATCH,
+            max_batch=HOLD,
             y_unit="Pa",
             fingerprint="acoustic:" + hashlib.sha256(described.encode()).hexdigest()[:16],
             simulated=True,
@@ -139,8 +138,8 @@ class AcousticLayer(Layer):
     def _measure(self, x: Array) -> Iterator[Shots]:
         done = 0
         while done < len(x):
-            # A chunk ends where a block of the world ends, so that no block is solved twice.
-            part = x[done : done + _MAX_BATCH - self.shot % BLOCK]
+            # A chunk ends where the world may drift: then no block is solved twice and one reading describes it.
+            part = x[done : done + HOLD - self.shot % HOLD]
             started_s = self._clock.now()
             y = self.world.respond(part, self.shot)
             self.shot += len(part)

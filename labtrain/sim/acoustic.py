@@ -1,24 +1,16 @@
-"""A simulated acoustic cavity with nonlinear membranes: four speakers play tones, four microphones listen.
+"""A simulated acoustic cavity with nonlinear membranes: speakers play tones, microphones give spectral amplitudes.
 
-Air in a shallow rigid-walled box with rigid discs, in modes psi_n (:mod:`labtrain.sim.modes`), drives membranes with a
-cubic spring and is driven by them and by the speakers' volume velocity Q:
+All frequencies lie on one grid of bins, so the answer of the cavity (:mod:`labtrain.sim.cavity`) is periodic, and
+harmonic balance on the membranes alone finds it (:mod:`labtrain.sim.harmonic_balance`): with Z the impedance of the air
+between two points, the force per displacement of the membranes is
 
-    b_n'' + a_n b_n' + w_n^2 b_n = (rho c^2 / V) [sum_s psi_n(s) Q_s + sum_r psi_n(r) Sd xi_r'],   p = sum_n psi_n b_n'
-    M xi_r'' + R xi_r' + K_r xi_r + K3 xi_r^3 = -Sd p(r)
-
-(Kuttruff, "Room Acoustics", ch. 3, for the modes; Duffing resonators for the membranes.) All frequencies lie on one
-grid of bins, so the answer is periodic, and harmonic balance on the membranes alone finds it
-(:mod:`labtrain.sim.harmonic_balance`):
-
-    Z_ab(w) = (j w rho c^2 / V) sum_n psi_n(a) psi_n(b) / (w_n^2 - w^2 + j w a_n)
-    G(w) = [diag(K_r - w^2 M + j w R) + j w Sd^2 Z_rr']^-1
+    S_rr'(w) = (K_r - w^2 M + j w R) delta_rr' + j w A^2 Z_rr'(w).
 
 Column order: input = speaker * tones + tone, output = microphone * tones + tone.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,91 +19,51 @@ from numpy.typing import ArrayLike, NDArray
 
 from labtrain.errors import InputError, MeasurementError
 from labtrain.limits import did_you_mean
+from labtrain.sim.cavity import AcousticParameters, Cavity, place, speed_of_sound_m_s
 from labtrain.sim.harmonic_balance import Balance, HarmonicBalance
 from labtrain.sim.modes import CavityModes, Disc, cavity_modes
-from labtrain.sim.noise import block_normals, philox, random_walk
+from labtrain.sim.noise import DRIFT, NOISE, REFERENCE, block_normals, philox, random_walk
+
+__all__ = ["BLOCK", "AcousticParameters", "AcousticWorld", "HeldAir"]
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
-BLOCK = 64  # shots solved together; shot k is row k % BLOCK of its block, whatever batch it came in
-_NOISE, _WALK, _REFERENCE, _GEOMETRY = range(4)  # streams of random numbers
+BLOCK = 16  # shots solved together; shot k is row k % BLOCK of its block, whatever batch it came in
+HOLD = 256  # shots during which temperature and scatterers stand still; a multiple of BLOCK
+_REFERENCE_BLOCKS = 4
 
 
 @dataclass(frozen=True)
-class AcousticParameters:
-    """Every physical parameter of the cavity.
+class HeldAir:
+    """Everything linear while temperature and discs stand still.
 
-    The defaults give about 85 dB at the microphones at full drive and intermodulation near -45 dB.
+    Parameters
+    ----------
+    cavity : Cavity
+    force : ndarray, (tones, membranes, speakers), complex
+        Force on a membrane held still, per drive, in newtons.
+    direct : ndarray, (tones, microphones, speakers), complex
+        Pressure per drive with the membranes held still, in pascal.
+    radiated : ndarray, (bins, microphones, membranes), complex
+        Pressure per membrane displacement, in Pa/m.
+    solver : HarmonicBalance
     """
 
-    length_m: float = 1.4
-    width_m: float = 1.0
-    height_m: float = 0.15
-    speakers: int = 4
-    microphones: int = 4
-    membranes: int = 8
-    discs: int = 3
-    disc_radius_m: float = 0.07
-    geometry_seed: int = 1
-    bin_hz: float = 48_000 / 2048
-    # No tone within 9 Hz of a mains harmonic, all differences distinct: no third-order product falls on a tone.
-    tone_bins: tuple[int, ...] = (12, 14, 20, 24, 27)
-    bins: int = 49
-    highest_mode_hz: float = 1700.0
-    cavity_q: float = 35.0
-    full_drive_m3_s: float = 5e-5
-    membrane_area_m2: float = 32e-4
-    membrane_mass_kg: float = 2.7e-3
-    membrane_loss_n_s_m: float = 0.8
-    membrane_low_hz: float = 260.0
-    membrane_high_hz: float = 620.0
-    cubic_n_m3: float = 4e14
-    noise: float = 0.002
-    temperature_c: float = 20.0
-    drift_walk_k: float = 0.0
-    drift_sine_k: float = 0.0
-    drift_period_shots: float = 10_000.0
-    scatterer_moves_at_shot: int | None = None
-    scatterer_move_m: float = 0.005
-    tolerance: float = 1e-5
-    max_iterations: int = 60
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """Where everything is, in metres: arrays (n, 3) of points, and the discs."""
-
-    speakers: Array
-    microphones: Array
-    membranes: Array
-    discs: tuple[Disc, ...]
-
-
-@dataclass(frozen=True)
-class _Air:
-    """Everything linear, for one temperature and one place of the discs. Ports: membranes r, speakers s, mics m."""
-
-    tone_omega: Array  # (tones,)
-    linear: Complex  # (tones, membranes, speakers): membrane displacement per drive
-    direct: Complex  # (tones, mics, speakers): pressure per drive
-    radiated: Complex  # (tones, mics, membranes): pressure per membrane displacement
-    radiated_all: Complex  # (bins, mics, membranes)
+    cavity: Cavity
+    force: Complex
+    direct: Complex
+    radiated: Complex
     solver: HarmonicBalance
-
-
-def speed_of_sound_m_s(temperature_c: float) -> float:
-    """Dry air."""
-    return float(331.3 * np.sqrt(1.0 + temperature_c / 273.15))
-
-
-def air_density_kg_m3(temperature_c: float) -> float:
-    """Dry air at 101,325 Pa."""
-    return 101_325.0 / (287.05 * (temperature_c + 273.15))
 
 
 class AcousticWorld:
     """The cavity as a function of drive and shot number.
+
+    Noise is complex Gaussian: each quadrature of each output has a standard deviation of ``noise`` times the rms
+    amplitude of that output over a fixed set of random drives. Temperature and scatterers move between holds of 256
+    shots, as a function of the shot number. Both are counter-based, and shots are solved in blocks of fixed size in
+    which each has its place: the answer to a shot is bit for bit the same in whatever batch it is asked for.
 
     Parameters
     ----------
@@ -125,11 +77,12 @@ class AcousticWorld:
         self.seed = seed
         self.geometry = place(parameters)
         self._temperature_offset_k = 0.0
-        self._disc_offset_m: dict[int, tuple[float, float]] = {}
-        self._modes: OrderedDict[tuple[Disc, ...], CavityModes] = OrderedDict()
-        self._airs: OrderedDict[tuple[float, tuple[Disc, ...]], _Air] = OrderedDict()
+        self._disc_offset_m = [(0.0, 0.0)] * parameters.discs
+        self._modes: dict[tuple[Disc, ...], CavityModes] = {}
+        self._airs: dict[tuple[float, tuple[Disc, ...]], HeldAir] = {}
         tones = np.arange(len(parameters.tone_bins))
-        self._phasor = np.exp(1j * np.pi * tones**2 / len(tones))  # Newman's phases: low crest factor
+        # Newman's phases, pi t^2 / T: a low crest factor (Boyd, IEEE Trans. Circuits Syst. 33:1018, 1986).
+        self._phasor = np.exp(1j * np.pi * tones**2 / len(tones))[:, None, None]
         self._noise_pa = self._reference_noise()
 
     @property
@@ -150,17 +103,21 @@ class AcousticWorld:
 
         Parameters
         ----------
-        drive : (n, n_in) in [0, 1]
+        drive : array_like, (n, n_in)
+            In [0, 1].
         first_shot : int
+            Not negative.
 
         Returns
         -------
-        ndarray, (n, n_out)
+        ndarray, (n, n_out), float64
 
         Raises
         ------
+        InputError
+            If the drives do not have n_in finite columns.
         MeasurementError
-            If a shot has no periodic answer that the solver can find; names the shot.
+            If a shot has no steady answer, or more than one; names the shot.
         """
         return self._respond(drive, first_shot, noisy=True)
 
@@ -168,171 +125,174 @@ class AcousticWorld:
         """As :meth:`respond`, with perfect microphones; drift stays."""
         return self._respond(drive, first_shot, noisy=False)
 
+    def balance(self, drive: Array, first_shot: int = 0) -> Balance:
+        """Motion of the membranes for drives (n, n_in), as of one shot's environment: for inspection."""
+        return self.air(first_shot).solver.solve(self._force(self.air(first_shot), self.phasors(drive)))
+
+    def phasors(self, drive: Array) -> Complex:
+        """Drives (n, n_in) as phasors (tones, speakers, n): ``Re(phasor exp(j w t))`` times the full drive."""
+        cube = drive.reshape(len(drive), self.parameters.speakers, len(self.parameters.tone_bins))
+        return np.asarray(np.ascontiguousarray(cube.transpose(2, 1, 0)) * self._phasor)
+
     def environment(self, shot: int) -> dict[str, float]:
         """Readings at a shot: ``temperature_c``."""
-        return {"temperature_c": self._temperature_c(shot // BLOCK)}
+        return {"temperature_c": self._temperature_c(shot // HOLD)}
+
+    def air(self, shot: int) -> HeldAir:
+        """Everything linear as it is at a shot."""
+        hold = shot // HOLD
+        discs, temperature_c = self._discs(hold), self._temperature_c(hold)
+        if (temperature_c, discs) not in self._airs:
+            if discs not in self._modes:
+                p = self.parameters
+                highest = 2.0 * np.pi * p.highest_mode_hz / speed_of_sound_m_s(p.temperature_c)
+                _keep(self._modes, discs, cavity_modes((p.length_m, p.width_m, p.height_m), discs, highest))
+            _keep(self._airs, (temperature_c, discs), self._hold(temperature_c, self._modes[discs]))
+        return self._airs[temperature_c, discs]
 
     def _respond(self, drive: ArrayLike, first_shot: int, noisy: bool) -> Array:
         rows = np.asarray(drive, dtype=np.float64)
+        if rows.ndim != 2 or rows.shape[1] != self.n_in or not np.isfinite(rows).all():
+            raise InputError(
+                f"acoustic world: drive of shape {rows.shape} is not (shots, {self.n_in}) of finite numbers"
+            )
         y = np.empty((len(rows), self.n_out))
         done = 0
         while done < len(rows):
             block, row = divmod(first_shot + done, BLOCK)
-            take = min(BLOCK - row, len(rows) - done)
+            used = slice(row, min(BLOCK, row + len(rows) - done))
             padded = np.zeros((BLOCK, self.n_in))
-            padded[row : row + take] = rows[done : done + take]
-            pressure = self._block(padded, block, slice(row, row + take))
+            count = used.stop - used.start
+            padded[used] = rows[done : done + count]
+            pressure = self._block(padded, block * BLOCK, used)
             if noisy and self.parameters.noise > 0:
-                normals = block_normals(self.seed, _NOISE, block, (BLOCK, self.n_out, 2))
-                pressure = pressure + self._noise_pa * (normals[..., 0] + 1j * normals[..., 1])
-            y[done : done + take] = np.abs(pressure)[row : row + take]
-            done += take
+                normals = block_normals(self.seed, NOISE, block, (2, BLOCK, self.n_out))
+                pressure = pressure + self._noise_pa * (normals[0] + 1j * normals[1])
+            y[done : done + count] = np.abs(pressure)[used]
+            done += count
         return y
 
-    def _block(self, drive: Array, block: int, used: slice) -> Complex:
+    def _block(self, drive: Array, first_shot: int, used: slice) -> Complex:
         """Complex pressures (BLOCK, n_out) of a block; raises for the first used shot that went wrong."""
-        air = self._air(block)
-        balance, tones = self._balance(air, drive)
-        bad = np.flatnonzero(balance.residual[used] > self.parameters.tolerance)
-        if len(bad):
-            shot = block * BLOCK + used.start + int(bad[0])
-            raise MeasurementError(
-                f"acoustic world: shot {shot} has no steady answer (residual {balance.residual[used][bad[0]]:.1e}, "
-                f"allowed {self.parameters.tolerance:.0e}); lower the drive or cubic_n_m3"
+        air, p = self.air(first_shot), self.parameters
+        tones = self.phasors(drive)
+        force = self._force(air, tones)
+        balance = air.solver.solve(force)
+        astray = balance.residual[used] > p.tolerance
+        folded = air.solver.folded(force, balance)[used] if p.cubic_n_m3 > 0 else np.zeros_like(astray)
+        if (astray | folded).any():
+            worst = int(np.argmax(astray | folded))
+            why = (
+                f"no steady answer within {p.max_iterations} iterations"
+                if astray[worst]
+                else "more than one steady state"
             )
-        chosen = balance.spectrum[list(self.parameters.tone_bins)]
-        pressure = air.direct @ tones + 2.0 * (air.radiated @ chosen)  # (tones, mics, BLOCK)
+            raise MeasurementError(
+                f"acoustic world: shot {first_shot + used.start + worst} has {why}, the cubic membranes fold; "
+                "lower the drive, full_drive_m3_s or cubic_n_m3"
+            )
+        bins = list(p.tone_bins)
+        pressure = air.direct @ tones + 2.0 * (air.radiated[bins] @ balance.spectrum[bins])  # (tones, mics, BLOCK)
         return np.ascontiguousarray(pressure.transpose(2, 1, 0)).reshape(BLOCK, self.n_out)
 
-    def _balance(self, air: _Air, drive: Array) -> tuple[Balance, Complex]:
-        """Membrane spectra and the drive as phasors (tones, speakers, shots)."""
+    def _force(self, air: HeldAir, tones: Complex) -> Complex:
+        """Forces on the membranes, (bins, membranes, shots), half of each phasor on its bin."""
         p = self.parameters
-        tones = drive.reshape(len(drive), p.speakers, -1).transpose(2, 1, 0) * self._phasor[:, None, None]
-        linear = np.zeros((p.bins, p.membranes, len(drive)), dtype=np.complex128)
-        linear[list(p.tone_bins)] = 0.5 * (air.linear @ tones)
-        return air.solver.solve(linear), tones
+        force = np.zeros((p.bins, p.membranes, tones.shape[-1]), dtype=np.complex128)
+        force[list(p.tone_bins)] = 0.5 * (air.force @ tones)
+        return force
 
-    def _temperature_c(self, block: int) -> float:
+    def _temperature_c(self, hold: int) -> float:
         p = self.parameters
-        phase = 2.0 * np.pi * block * BLOCK / p.drift_period_shots
-        walk = p.drift_walk_k * random_walk(self.seed, _WALK, block) if p.drift_walk_k else 0.0
-        return float(p.temperature_c + self._temperature_offset_k + p.drift_sine_k * np.sin(phase) + walk)
+        sine = np.sin(2.0 * np.pi * hold * HOLD / p.drift_period_shots)
+        walk = random_walk(self.seed, DRIFT, hold) if p.drift_walk_k > 0 else 0.0
+        return float(p.temperature_c + self._temperature_offset_k + p.drift_sine_k * sine + p.drift_walk_k * walk)
 
-    def _discs(self, block: int) -> tuple[Disc, ...]:
-        p = self.parameters
-        discs = list(self.geometry.discs)
-        for index, (dx, dy) in self._disc_offset_m.items():
-            discs[index] = Disc(discs[index].x_m + dx, discs[index].y_m + dy, discs[index].radius_m)
-        if p.scatterer_moves_at_shot is not None and discs and block * BLOCK >= p.scatterer_moves_at_shot:
-            discs[0] = Disc(discs[0].x_m + p.scatterer_move_m, discs[0].y_m, discs[0].radius_m)
-        return tuple(discs)
-
-    def _air(self, block: int) -> _Air:
-        key = (self._temperature_c(block), self._discs(block))
-        if key not in self._airs:
-            if key[1] not in self._modes:
-                p = self.parameters
-                highest = 2.0 * np.pi * p.highest_mode_hz / speed_of_sound_m_s(p.temperature_c)
-                _keep(self._modes, key[1], cavity_modes((p.length_m, p.width_m, p.height_m), key[1], highest))
-            _keep(self._airs, key, self._linear(key[0], self._modes[key[1]]))
-        return self._airs[key]
-
-    def _linear(self, temperature_c: float, modes: CavityModes) -> _Air:
-        p, where = self.parameters, self.geometry
-        c, rho = speed_of_sound_m_s(temperature_c), air_density_kg_m3(temperature_c)
-        resonance = c * modes.wavenumber_rad_m
-        damping = np.maximum(resonance, resonance[1]) / p.cavity_q  # the uniform mode loses as much as the first
-        omega = 2.0 * np.pi * p.bin_hz * np.arange(p.bins)
-        gain = (rho * c**2 / modes.volume_m3) * 1j * omega[:, None]
-        gain = gain / (resonance**2 - omega[:, None] ** 2 + 1j * omega[:, None] * damping + (omega[:, None] == 0))
-        r, s, m = modes.at(where.membranes), modes.at(where.speakers), modes.at(where.microphones)
-        tones = np.array(p.tone_bins)
-        z_rr = (gain[:, None, :] * r) @ r.T
-        z_mr = (gain[:, None, :] * m) @ r.T
-        z_rs = (gain[tones, None, :] * r) @ s.T
-        z_ms = (gain[tones, None, :] * m) @ s.T
-        spring = (
-            p.membrane_mass_kg * (2.0 * np.pi * np.linspace(p.membrane_low_hz, p.membrane_high_hz, p.membranes)) ** 2
+    def _discs(self, hold: int) -> tuple[Disc, ...]:
+        moves_at = self.parameters.scatterer_moves_at_shot
+        bump = self.parameters.scatterer_move_m if moves_at is not None and hold * HOLD >= moves_at else 0.0
+        return tuple(
+            Disc(disc.x_m + dx + (bump if index == 0 else 0.0), disc.y_m + dy, disc.radius_m)
+            for index, (disc, (dx, dy)) in enumerate(zip(self.geometry.discs, self._disc_offset_m, strict=True))
         )
-        own = spring - omega[:, None] ** 2 * p.membrane_mass_kg + 1j * omega[:, None] * p.membrane_loss_n_s_m
-        area = p.membrane_area_m2
-        stiffness = own[:, :, None] * np.eye(p.membranes) + 1j * omega[:, None, None] * area**2 * z_rr
-        receptance = np.linalg.inv(stiffness)
-        radiated = 1j * omega[:, None, None] * area * z_mr
-        return _Air(
-            tone_omega=omega[tones],
-            linear=receptance[tones] @ (-area * p.full_drive_m3_s * z_rs),
-            direct=p.full_drive_m3_s * z_ms,
-            radiated=np.ascontiguousarray(radiated[tones]),
-            radiated_all=radiated,
-            solver=HarmonicBalance(receptance, p.cubic_n_m3, p.tolerance, p.max_iterations),
+
+    def _hold(self, temperature_c: float, modes: CavityModes) -> HeldAir:
+        p = self.parameters
+        cavity = Cavity(p, self.geometry, modes, temperature_c)
+        omega = np.asarray(2.0 * np.pi * p.bin_hz * np.arange(p.bins), dtype=np.float64)
+        tones = list(p.tone_bins)
+        r, s, m = cavity.at_membranes, cavity.at_speakers, cavity.at_microphones
+        jw = 1j * omega[:, None, None]
+        own = cavity.spring_n_m + jw * p.membrane_loss_n_s_m + jw**2 * p.membrane_mass_kg
+        stiffness = own * np.eye(p.membranes) + jw * p.membrane_area_m2**2 * cavity.impedance(omega, r, r)
+        force = -p.membrane_area_m2 * p.full_drive_m3_s * cavity.impedance(omega[tones], r, s)
+        swing = np.linalg.solve(stiffness[tones], 0.5 * force)  # all drives at one half, without the cubic spring
+        typical_m = np.sqrt(0.5 * (np.abs(swing) ** 2).sum(axis=(0, 2)))
+        return HeldAir(
+            cavity=cavity,
+            force=force,
+            direct=p.full_drive_m3_s * cavity.impedance(omega[tones], m, s),
+            radiated=jw * p.membrane_area_m2 * cavity.impedance(omega, m, r),
+            solver=HarmonicBalance(stiffness, p.cubic_n_m3, typical_m, p.tolerance, p.max_iterations),
         )
 
     def _reference_noise(self) -> Array:
-        """Standard deviation of the noise in each quadrature of each output, (n_out,) in pascal."""
-        drive = block_normals(self.parameters.geometry_seed, _REFERENCE, 0, (BLOCK, self.n_in))
-        reference = np.abs(self._block(np.clip(0.5 + 0.25 * drive, 0.0, 1.0), 0, slice(0, BLOCK)))
-        return np.asarray(self.parameters.noise * np.sqrt((reference**2).mean(axis=0)))
+        """Standard deviation of each quadrature of each output, (n_out,), in pascal."""
+        if self.parameters.noise == 0:
+            return np.zeros(self.n_out)
+        drive = philox(self.parameters.geometry_seed, REFERENCE).random((_REFERENCE_BLOCKS * BLOCK, self.n_in))
+        return np.asarray(self.parameters.noise * np.sqrt((self.respond_without_noise(drive) ** 2).mean(axis=0)))
 
     def restart(self, seed: int) -> None:
-        """Another seed for noise and drift, and no disturbance."""
-        self.restore({"seed": seed, "temperature_offset_k": 0.0, "disc_offset_m": []})
+        """Another seed for noise and drift; disturbances are undone."""
+        self.seed = seed
+        self._temperature_offset_k = 0.0
+        self._disc_offset_m = [(0.0, 0.0)] * self.parameters.discs
 
     def disturb(self, name: str, **values: float) -> None:
-        """Change the world as a lab would: ``"temperature", kelvin=0.5``; ``"scatterer", disc=0, dx_m=0.01``."""
+        """Change the world as a lab would: ``"temperature", kelvin=0.5`` or ``"scatterer", disc=0, dx_m=0.01, dy_m=0``.
+
+        Raises
+        ------
+        InputError
+            For an unknown name, other values than these, or a disc that does not exist.
+        """
+        wanted = {"temperature": {"kelvin"}, "scatterer": {"disc", "dx_m", "dy_m"}}
+        if name not in wanted:
+            raise InputError(
+                f"acoustic world: unknown disturbance {name!r}{did_you_mean(name, wanted)}; known: {', '.join(wanted)}"
+            )
+        if set(values) != wanted[name]:
+            raise InputError(
+                f"acoustic world: disturbance {name!r} takes {', '.join(sorted(wanted[name]))}, "
+                f"got {', '.join(sorted(values)) or 'nothing'}"
+            )
         if name == "temperature":
             self._temperature_offset_k += float(values["kelvin"])
-        elif name == "scatterer":
-            disc = int(values["disc"])
-            dx, dy = self._disc_offset_m.get(disc, (0.0, 0.0))
-            self._disc_offset_m[disc] = (dx + float(values.get("dx_m", 0.0)), dy + float(values.get("dy_m", 0.0)))
-        else:
-            known = ["temperature", "scatterer"]
-            raise InputError(
-                f"acoustic world: unknown disturbance {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}"
-            )
+            return
+        disc = int(values["disc"])
+        if not 0 <= disc < self.parameters.discs:
+            raise InputError(f"acoustic world: no disc {disc}, there are {self.parameters.discs}, counted from 0")
+        dx, dy = self._disc_offset_m[disc]
+        self._disc_offset_m[disc] = (dx + float(values["dx_m"]), dy + float(values["dy_m"]))
 
     def state(self) -> dict[str, Any]:
-        """Seed and disturbances, JSON-compatible."""
+        """Seed and disturbances, JSON-compatible. The shot number is the caller's to keep."""
         return {
             "seed": self.seed,
             "temperature_offset_k": self._temperature_offset_k,
-            "disc_offset_m": [[disc, *offset] for disc, offset in sorted(self._disc_offset_m.items())],
+            "disc_offset_m": [list(offset) for offset in self._disc_offset_m],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Return to a state that :meth:`state` gave."""
         self.seed = int(state["seed"])
         self._temperature_offset_k = float(state["temperature_offset_k"])
-        self._disc_offset_m = {int(disc): (float(dx), float(dy)) for disc, dx, dy in state["disc_offset_m"]}
+        self._disc_offset_m = [(float(dx), float(dy)) for dx, dy in state["disc_offset_m"]]
 
 
-def place(p: AcousticParameters) -> Geometry:
-    """Draw positions from the geometry seed: apart from one another, from walls and from discs."""
-    rng = philox(p.geometry_seed, _GEOMETRY)
-    placed: list[tuple[float, float, float]] = []  # x, y, radius to keep free
-
-    def draw(radius_m: float) -> tuple[float, float]:
-        for _ in range(10_000):
-            x, y = (radius_m + rng.random(2) * (np.array([p.length_m, p.width_m]) - 2 * radius_m)).tolist()
-            if all(np.hypot(x - u, y - v) > radius_m + free for u, v, free in placed):
-                placed.append((x, y, radius_m))
-                return x, y
-        raise InputError(
-            f"acoustic world: no room for {p.discs} discs, {p.membranes} membranes, {p.speakers} speakers and "
-            f"{p.microphones} microphones in {p.length_m:g} m x {p.width_m:g} m; ask for fewer"
-        )
-
-    discs = tuple(Disc(*draw(p.disc_radius_m), p.disc_radius_m) for _ in range(p.discs))
-    membranes, speakers, microphones = (
-        np.array([(*draw(0.05), z) for _ in range(n)])
-        for n, z in ((p.membranes, p.height_m), (p.speakers, p.height_m), (p.microphones, 0.0))
-    )
-    return Geometry(speakers=speakers, microphones=microphones, membranes=membranes, discs=discs)
-
-
-def _keep(cache: OrderedDict[Any, Any], key: Any, value: Any) -> None:
+def _keep(cache: dict[Any, Any], key: Any, value: Any) -> None:
     """Store, and forget the oldest beyond four."""
     cache[key] = value
-    while len(cache) > 4:
-        cache.popitem(last=False)
+    if len(cache) > 4:
+        del cache[next(iter(cache))]

@@ -1,14 +1,20 @@
 """Periodic answer of a linear network with cubic springs at its ports, for a block of shots at once.
 
-Everything linear is folded into the ports' receptance G(w), displacement per force. What remains is one equation for
-the displacement spectra X of the ports on the grid of frequency bins,
+Everything linear is folded into the ports' dynamic stiffness S(w), force per displacement. What remains is one
+equation for the displacement spectra X of the ports on the grid of frequency bins, with a fixed spring d added on
+both sides so that less is left to iterate on:
 
-    X = X_lin - k3 G F[x^3],                                                                        (1)
+    X = (S + d)^-1 (F_ext - F[k3 x^3 - d x]),                                                       (1)
 
-with x the displacement in time and F the discrete Fourier transform (alternating frequency/time, Cameron and Griffin,
+x being the displacement in time and F the discrete Fourier transform (alternating frequency/time, Cameron and Griffin,
 J. Appl. Mech. 56:149, 1989). Intermodulation products on retained bins are part of the solution. Equation (1) is
 solved as a fixed point with Anderson's mixing (Walker and Ni, SIAM J. Numer. Anal. 49:1715, 2011), each shot with its
 own mixing weights, and each shot frozen once it has converged: a shot's numbers never depend on its neighbours.
+
+A cubic spring can fold the answer (Duffing): one force, several states, and history decides which one a rig shows.
+Every shot is therefore solved from two sides: from the linear answer, and from the resonant one, where each port is
+taken to swing as far as its losses alone would let it, -j F / Im S, the amplitude of the upper branch. Two different
+ends, or none from either side, and the shot counts as folded.
 """
 
 from __future__ import annotations
@@ -22,6 +28,10 @@ from scipy import fft
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
+_HISTORY = 6  # earlier iterates that Anderson's mixing combines
+_ROUGH = 3e-3  # residual at which the second side has shown where it leads
+_SAME = 3e-2  # two answers closer than this are one
+
 
 @dataclass(frozen=True)
 class Balance:
@@ -34,103 +44,128 @@ class Balance:
     residual : ndarray, (shots,)
         Norm of the error of equation (1) over the norm of X.
     iterations : ndarray, (shots,), int
-    peak_m : ndarray, (ports, shots)
-        Largest displacement within the period.
     """
 
     spectrum: Complex
     residual: Array
     iterations: NDArray[np.int64]
-    peak_m: Array
 
 
 class HarmonicBalance:
-    """Solver of equation (1) for one receptance.
+    """Solver of equation (1) for one linear network.
 
     Parameters
     ----------
-    receptance : ndarray, (bins, ports, ports), complex
-        G on bins 0, 1, ..., in metres per newton.
+    stiffness : ndarray, (bins, ports, ports), complex
+        S on bins 0, 1, ..., in newtons per metre.
     cubic_n_m3 : float
         k3, in newtons per cubic metre.
+    typical_m : ndarray, (ports,)
+        Typical rms displacement; d is the mean tangent stiffness there, ``3 k3 typical^2``. It changes speed alone.
     tolerance : float
         Residual at which a shot is done.
     max_iterations : int
     """
 
-    history = 4  # earlier iterates that Anderson's mixing combines
-
-    def __init__(self, receptance: Complex, cubic_n_m3: float, tolerance: float, max_iterations: int) -> None:
-        self._feedback = -cubic_n_m3 * receptance
-        self._bins = len(receptance)
-        # A product of three tones below bin B lies below 3 B: 4 B samples keep its images off the retained bins.
+    def __init__(
+        self, stiffness: Complex, cubic_n_m3: float, typical_m: Array, tolerance: float, max_iterations: int
+    ) -> None:
+        self._cubic = cubic_n_m3
+        self._spring = 3.0 * cubic_n_m3 * np.asarray(typical_m)[:, None] ** 2
+        ports = stiffness.shape[-1]
+        self._receptance = np.linalg.inv(stiffness + self._spring * np.eye(ports))
+        # Bin 0 and lossless ports would put the resonant start at infinity; they are bounded by the static spring.
+        loss = stiffness.imag[:, range(ports), range(ports)]
+        self._resonant = -1j / np.where(loss > 0, loss, np.abs(stiffness[:, range(ports), range(ports)]))[..., None]
+        self._bins = len(stiffness)
+        # Products of three bins below B lie below 3 B; 4 B samples keep their images off the retained bins.
         self._samples = fft.next_fast_len(4 * self._bins, real=True)
         self._tolerance = tolerance
         self._max_iterations = max_iterations
 
-    def time_series(self, spectrum: Complex) -> Array:
-        """Displacement (samples, ports, shots) over one period."""
-        return np.asarray(fft.irfft(spectrum, n=self._samples, axis=0, norm="forward"))
-
-    def _map(self, linear: Complex, spectrum: Complex) -> Complex:
-        x = self.time_series(spectrum)
-        force = fft.rfft(x * x * x, axis=0, norm="forward")[: self._bins]
-        return np.asarray(linear + self._feedback @ force)
-
-    def solve(self, linear: Complex, start: Complex | None = None) -> Balance:
-        """Solve (1) for X_lin of shape (bins, ports, shots), from `start` (default: X_lin itself).
+    def solve(self, force: Complex) -> Balance:
+        """Answer to external forces (bins, ports, shots), in the scaling of :class:`Balance`, from the linear side.
 
         Shots that do not converge come back with the residual they reached.
         """
-        shots = linear.shape[-1]
-        x = (linear if start is None else start).copy()
-        active = np.ones(shots, dtype=bool)
-        residual = np.full(shots, np.inf)
-        iterations = np.zeros(shots, dtype=np.int64)
-        past: list[tuple[Complex, Complex]] = []  # steps of x and of the error, newest last
-        last: tuple[Complex, Complex] | None = None
+        linear = self._receptance @ force
+        return self._iterate(linear, linear, self._tolerance)
+
+    def folded(self, force: Complex, balance: Balance) -> NDArray[np.bool_]:
+        """Which shots, (shots,), end elsewhere or nowhere when started from the resonant side."""
+        other = self._iterate(self._receptance @ force, self._resonant * force, _ROUGH)
+        with np.errstate(all="ignore"):
+            apart = _norm(other.spectrum - balance.spectrum) > _SAME * _norm(balance.spectrum)
+        return np.asarray(apart | (other.residual > _ROUGH))
+
+    def _iterate(self, linear: Complex, start: Complex, tolerance: float) -> Balance:
+        x = start
+        active = np.ones(start.shape[-1], dtype=bool)
+        residual = np.full(active.shape, np.inf)
+        iterations = np.zeros(active.shape, dtype=np.int64)
+        mixing = _Anderson(active.size)
         with np.errstate(all="ignore"):  # a diverging shot may overflow; its residual tells
             for iteration in range(self._max_iterations):
                 error = self._map(linear, x) - x
                 size = np.maximum(_norm(x), np.finfo(float).tiny)
-                now = np.where(active, _norm(error) / size, residual)
-                residual = np.where(np.isfinite(now), now, np.inf)
+                residual = np.where(active, np.nan_to_num(_norm(error) / size, nan=np.inf), residual)
                 iterations[active] = iteration
-                active &= np.isfinite(residual) & (residual > self._tolerance)
+                active &= np.isfinite(residual) & (residual > tolerance)
                 if not active.any():
                     break
-                if last is not None:
-                    past = [*past, (x - last[0], error - last[1])][-self.history :]
-                last = (x, error)
-                step = error if not past else _mixed_step(error, past)
-                x = x + np.where(active, step, 0.0)
-            peak = np.abs(self.time_series(x)).max(axis=0)
-        return Balance(x, residual, iterations, peak)
+                x = x + np.where(active, mixing.step(x, error), 0.0)
+        return Balance(x, residual, iterations)
+
+    def _map(self, linear: Complex, spectrum: Complex) -> Complex:
+        """Right side of equation (1)."""
+        x = fft.irfft(spectrum, n=self._samples, axis=0, norm="forward")
+        excess = (self._cubic * x * x - self._spring) * x
+        return np.asarray(linear - self._receptance @ fft.rfft(excess, axis=0, norm="forward")[: self._bins])
 
 
-def _norm(spectrum: Complex) -> Array:
-    """Norm over bins and ports, (shots,)."""
-    return np.asarray(np.sqrt((spectrum.real**2 + spectrum.imag**2).sum(axis=(0, 1))))
+class _Anderson:
+    """Steps that combine earlier ones so that the error, taken as linear in them, is least; one combination a shot."""
+
+    def __init__(self, shots: int) -> None:
+        self._last: tuple[Complex, Complex] | None = None
+        self._moves: list[tuple[Complex, Complex]] = []  # (change of error, change of x + error), oldest overwritten
+        self._gram = np.zeros((shots, _HISTORY, _HISTORY))
+        self._count = 0
+
+    def step(self, x: Complex, error: Complex) -> Complex:
+        if self._last is not None:
+            change = error - self._last[1]
+            self._keep(change, x - self._last[0] + change)
+        self._last = (x, error)
+        n = len(self._moves)
+        if n == 0:
+            return error
+        gram = self._gram[:, :n, :n].copy()
+        # The ridge keeps the matrix of a frozen shot (all zeros) and of parallel steps invertible.
+        ridge = 1e-12 * np.trace(gram, axis1=1, axis2=2) + 1e-290
+        gram[:, range(n), range(n)] += ridge[:, None]
+        right = np.stack([_dot(change, error) for change, _ in self._moves], axis=1)[:, :, None]
+        weights = np.linalg.solve(gram, right)[:, :, 0]
+        step = error.copy()
+        for weight, (_, move) in zip(weights.T, self._moves, strict=True):
+            step -= weight * move
+        return step
+
+    def _keep(self, change: Complex, move: Complex) -> None:
+        slot = self._count % _HISTORY
+        self._moves[slot : slot + 1] = [(change, move)]
+        self._count += 1
+        for other, (earlier, _) in enumerate(self._moves):
+            self._gram[:, slot, other] = self._gram[:, other, slot] = _dot(earlier, change)
 
 
 def _dot(a: Complex, b: Complex) -> Array:
     """Real inner product over bins and ports, (shots,)."""
-    return np.asarray((a.real * b.real + a.imag * b.imag).sum(axis=(0, 1)))
+    rows = (-1, 2 * a.shape[-1])  # real and imaginary parts side by side: one fast real contraction
+    parts = np.einsum("ij,ij->j", a.view(np.float64).reshape(rows), b.view(np.float64).reshape(rows))
+    return np.asarray(parts[0::2] + parts[1::2])
 
 
-def _mixed_step(error: Complex, past: list[tuple[Complex, Complex]]) -> Complex:
-    """Anderson's step: the earlier steps combined so that the error, taken as linear, is least, then one plain step."""
-    n, shots = len(past), error.shape[-1]
-    gram, right = np.empty((shots, n, n)), np.empty((shots, n, 1))
-    for i in range(n):
-        right[:, i, 0] = _dot(past[i][1], error)
-        for j in range(i + 1):
-            gram[:, i, j] = gram[:, j, i] = _dot(past[i][1], past[j][1])
-    # The ridge keeps the matrix of a frozen shot (all zeros) and of parallel steps invertible.
-    ridge = 1e-12 * np.trace(gram, axis1=1, axis2=2) + np.finfo(float).tiny * 1e20
-    gram += ridge[:, None, None] * np.eye(n)
-    weights = np.linalg.solve(gram, right)[:, :, 0]
-    step = error.copy()
-    for i, (dx, de) in enumerate(past):
-        step -= weights[:, i] * (dx + de)
-    return step
+def _norm(spectrum: Complex) -> Array:
+    """Norm over bins and ports, (shots,)."""
+    return np.asarray(np.sqrt(_dot(spectrum, spectrum)))

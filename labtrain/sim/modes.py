@@ -77,8 +77,7 @@ def cavity_modes(size_m: tuple[float, float, float], discs: tuple[Disc, ...], hi
         ],
         dtype=np.int64,
     )
-    kx: Array = np.pi * basis[:, 0] / length
-    ky: Array = np.pi * basis[:, 1] / width
+    kx, ky = (np.pi * basis / np.array([length, width])).T
     norm = length * width * np.where(basis > 0, 0.5, 1.0).prod(axis=1)
     mass, stiffness = np.diag(norm), np.diag(norm * (kx**2 + ky**2))
     area = length * width

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
+NOISE, DRIFT, REFERENCE, GEOMETRY = range(4)  # streams: what the numbers are for
+
 _WORD = (1 << 64) - 1
 
 
