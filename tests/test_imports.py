@@ -27,7 +27,7 @@ FLOORS = (
     ("network", "twin", "datasets"),
     ("methods", "rigs", "experiment"),
     ("controls", "trial", "trainer", "events"),
-    ("formatting", "plots", "progress", "report", "jobs"),
+    ("formatting", "pace", "plots", "progress", "report", "logfile", "jobs"),
     ("cli",),
 )  # fmt: skip
 # Third-party packages that the lowest floors may use, deferred imports included.

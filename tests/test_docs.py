@@ -1,0 +1,147 @@
+"""The documentation stays true: every key with its default, every link, every file it names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labtrain import registry
+from labtrain.clock import SimulatedClock
+from labtrain.config import Registered, Section, loads
+from labtrain.errors import ConfigError, LabtrainError
+from labtrain.experiment import Experiment
+from labtrain.yaml_lines import Tree
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"])
+REQUIRED, LEFT_OUT = "required", "-"
+
+
+def schema(model: type[Section], prefix: str, tag: str = "") -> dict[str, Any]:
+    """Dotted key -> default of everything under a section; its tag is what the heading says."""
+    found: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            found |= schema(field.annotation, f"{prefix}{name}.")
+        elif name != tag:
+            default = REQUIRED if field.is_required() else field.get_default(call_default_factory=True)
+            found[f"{prefix}{name}"] = list(default) if isinstance(default, tuple) else default
+    return found
+
+
+def expected() -> dict[str, dict[str, Any]]:
+    """Heading of docs/configuration.md -> the keys that a reader must find under it."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, field in Experiment.model_fields.items():
+        tags = [item for item in field.metadata if isinstance(item, Registered)]
+        if tags:
+            for choice in registry.names(tags[0].kind):
+                config = tags[0].config(choice)
+                found[f"`{name}`: `{tags[0].tag}: {choice}`"] = schema(config, f"{name}.", tags[0].tag)
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            found[f"`{name}`"] = schema(field.annotation, f"{name}.")
+        else:
+            found[f"`{name}`"] = {name: list(field.default)}
+    return found
+
+
+def documented() -> dict[str, dict[str, Any]]:
+    """The same as docs/configuration.md has it."""
+    text = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    found: dict[str, dict[str, Any]] = {}
+    for part in text.split("\n## ")[1:]:
+        heading, _, body = part.partition("\n")
+        rows = re.findall(r"^\| `([a-z0-9_.]+)` \| (.+?) \| (.+?) \|$", body, re.MULTILINE)
+        found[heading] = {key: value(default) for key, default, _ in rows}
+    common = found.pop("`dataset`: every type")
+    return {heading: common | keys if heading.startswith("`dataset`") else keys for heading, keys in found.items()}
+
+
+def value(default: str) -> Any:
+    if default in (REQUIRED, LEFT_OUT):
+        return None if default == LEFT_OUT else REQUIRED
+    tree = Tree("default")
+    tree.read(f"key: {default.strip('`')}")
+    assert not tree.problems
+    return tree.data["key"]
+
+
+def test_every_section_is_documented() -> None:
+    assert sorted(documented()) == sorted(expected())
+
+
+@pytest.mark.parametrize("heading", expected())
+def test_every_key_is_documented_with_its_default(heading: str) -> None:
+    assert documented().get(heading) == expected()[heading]
+
+
+def test_the_example_loads_and_the_error_is_quoted_right() -> None:
+    text = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    loads(example, Experiment, "lab.yaml")
+    (quoted,) = re.findall(r"`(lab\.yaml:\d+: .+?)`", text)
+    with pytest.raises(ConfigError) as caught:
+        loads(example.replace("  epochs: 40", "  theta: four"), Experiment, "lab.yaml")
+    assert str(caught.value) == quoted
+
+
+def test_the_rig_of_the_contributing_guide_works() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    rig = names["EchoRig"](names["EchoRig"].Config(type="echo"), SimulatedClock())
+    with rig:
+        assert rig.layers[0].forward([[0.0, 0.1, 0.2, 1.0]]).tolist() == [[0.0, 0.1, 0.2, 1.0]]
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    for link in (link for link in links if "://" not in link):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{page.name} links to {link}"
+        assert not anchor or anchor in anchors(target), f"{page.name} links to {link}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_are_named_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = re.findall(r"`((?:labtrain|rigs|config|tests|docs|benchmarks)/[\w./-]*)`", text)
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_modules_that_are_named_can_be_imported() -> None:
+    for page in PAGES:
+        for name in re.findall(r"`(labtrain(?:\.[a-z_]+)+)`", page.read_text(encoding="utf-8")):
+            folders = name.replace(".", "/").replace("labtrain/rigs", "rigs").replace("labtrain/configs", "config")
+            assert (ROOT / folders).is_dir() or (ROOT / f"{folders}.py").is_file() or name in registry_groups(), name
+
+
+def registry_groups() -> set[str]:
+    return {f"labtrain.{kind}" for kind in registry.BUILT_IN}
+
+
+def test_the_index_lists_every_page() -> None:
+    index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
+    pages = [page.name for page in (ROOT / "docs").glob("*.md") if page.name != "README.md"]
+    assert [name for name in pages if f"({name})" not in index] == []
+
+
+def test_exit_codes_are_documented() -> None:
+    text = (ROOT / "docs/runs.md").read_text(encoding="utf-8")
+    codes, classes = {0}, [LabtrainError]
+    while classes:
+        error = classes.pop()
+        codes.add(error.exit_code)
+        classes += error.__subclasses__()
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)} == codes
