@@ -81,6 +81,7 @@ def train(
     text = configuration.dump(experiment)
     with Guard(f"go on with: labtrain resume {folder}") as guard, open_rig(experiment, clock) as rig:
         guard.push("rig", rig.safe)
+        _check_network(experiment, rig, table)
         origin = provenance.collect() | _identity(rig, table) | {
             "rig": rig.provenance(),
             "config_file": str(loaded.source),
@@ -210,7 +211,7 @@ def plan(experiment: Experiment) -> dict[str, Any]:
     train_shots = method.planned_shots(blocks, len(parts.train), len(parts.validation), classes)
     test_shots = len(parts.test) * method.shots_per_prediction(blocks, classes)
     with open_rig(experiment) as rig:
-        Trial.begin(experiment, rig, experiment.trials.first_seed, table=table)  # refuses what does not fit
+        _check_network(experiment, rig, table)
         info = rig.layers[0].info
     shots = (train_shots + test_shots) * experiment.trials.count
     return {
@@ -231,6 +232,11 @@ def _check_trials(experiment: Experiment, table: Table) -> None:
     """Every split must work before the first shot is spent."""
     for index in range(experiment.trials.count):
         split(table, experiment.dataset, experiment.trials.first_seed + index)
+
+
+def _check_network(experiment: Experiment, rig: Rig, table: Table) -> None:
+    """Data, network and method must fit this rig before a run folder is made or a shot is spent."""
+    Trial.begin(experiment, rig, experiment.trials.first_seed, table=table)
 
 
 def _identity(rig: Rig, table: Table) -> dict[str, Any]:

@@ -1,0 +1,50 @@
+"""xor-tones, the task that no linear readout of the inputs can do: interference of two inputs earns its place.
+
+PhyLL without skip and the ridge readout, on the recorded cavity and on the acoustic world, ten trials each.
+
+    python benchmarks/xor_tones.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from common import interval, load, percent, show, trials
+
+CONFIGS = {
+    "ridge, recorded cavity": "recorded-xor-ridge",
+    "ridge, acoustic world": "acoustic-xor-ridge",
+    "PhyLL no skip, recorded cavity": "recorded-xor",
+    "PhyLL no skip, acoustic world": "acoustic-xor",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=10)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    seeds = range(options.trials)
+    report = {
+        title: trials(load(name), seeds, ("off", "random", "shuffled"), title) for title, name in CONFIGS.items()
+    }
+    if options.json:
+        print(json.dumps(report))
+        return
+    rows = []
+    for title, found in report.items():
+        gain, half = interval([a - b for a, b in zip(found["accuracy"], found["random"], strict=True)], 0.25)
+        rows.append(
+            (title, *(percent(found[key]) for key in ("accuracy", "off", "random", "shuffled")),
+             f"{100 * gain:+.1f} ± {100 * half:.1f}")
+        )  # fmt: skip
+    show(
+        f"xor-tones, 10 distractors, {options.trials} trials, test accuracy in %",
+        ("what", "on", "off", "random", "shuffled", "on - random (95 %)"),
+        rows,
+    )
+
+
+if __name__ == "__main__":
+    main()
