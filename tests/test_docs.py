@@ -92,7 +92,7 @@ def test_the_rig_of_the_contributing_guide_works() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     names: dict[str, Any] = {}
-    exec(example, names)
+    exec(compile(example, "CONTRIBUTING.md", "exec", dont_inherit=True), names)
     rig = names["EchoRig"](names["EchoRig"].Config(type="echo"), SimulatedClock())
     with rig:
         assert rig.layers[0].forward([[0.0, 0.1, 0.2, 1.0]]).tolist() == [[0.0, 0.1, 0.2, 1.0]]
