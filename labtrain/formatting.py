@@ -1,0 +1,42 @@
+"""Numbers as a person reads them: shares, durations, sizes; one place, so that every table and line agrees."""
+
+from __future__ import annotations
+
+
+def hours(seconds: float) -> str:
+    """h:mm:ss, rounded to whole seconds: ``0:01:05``; hours are not folded into days."""
+    minutes, second = divmod(round(max(0.0, seconds)), 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour}:{minute:02d}:{second:02d}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds with one decimal below a minute (``12.3 s``), h:mm:ss from there on."""
+    return f"{seconds:.1f} s" if round(seconds, 1) < 60 else hours(seconds)
+
+
+def points(share: float | None) -> str:
+    """A share of 1 in percent, one decimal, without the sign; a dash for what is not known (None, nan)."""
+    return "-" if share is None or share != share else f"{100 * share:.1f}"
+
+
+def percent(share: float | None) -> str:
+    """As :func:`points`, with the percent sign."""
+    text = points(share)
+    return text if text == "-" else f"{text} %"
+
+
+def size(count: float) -> str:
+    """Bytes in decimal units: ``812 B``, ``1.2 MB``."""
+    if count < 999.5:
+        return f"{count:.0f} B"
+    for unit in ("kB", "MB", "GB"):
+        count /= 1000
+        if count < 999.95:
+            return f"{count:.1f} {unit}"
+    return f"{count / 1000:.1f} TB"
+
+
+def rate(per_second: float) -> str:
+    """Events per second with two significant digits below ten and whole numbers above: ``0.031/s``, ``1,234/s``."""
+    return f"{per_second:,.0f}/s" if per_second >= 10 else f"{per_second:.2g}/s"

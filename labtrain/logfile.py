@@ -1,0 +1,136 @@
+"""The log of a run: ``log.txt`` in its folder, one line for each thing that happened, with UTC time stamps."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from pathlib import Path
+from time import gmtime, strftime
+from types import TracebackType
+from typing import Self
+
+from labtrain.clock import Clock, RealClock
+from labtrain.errors import LabtrainError, RunError
+from labtrain.events import AblationStarted, Event, ShotsArrived, StepDone, Testing, TrialFinished, TrialStarted
+from labtrain.formatting import percent
+from labtrain.storage import disk_errors
+
+log = logging.getLogger("labtrain")
+
+
+class LogFile:
+    """A listener that writes what happens to ``log.txt``, with all that labtrain logs; use it in a ``with`` block.
+
+    Steps are logged at the first and the last one, when the stage changes, and otherwise every `cadence_s` seconds.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder; an existing log is continued.
+    clock : Clock, optional
+        Gives the time stamps.
+    cadence_s : float
+
+    Raises
+    ------
+    RunError
+        If the log cannot be written, for instance on a full disk.
+    """
+
+    def __init__(self, folder: Path, clock: Clock | None = None, cadence_s: float = 30.0) -> None:
+        self.path = folder / "log.txt"
+        self._clock = clock or RealClock()
+        self._cadence_s = cadence_s
+        self._handler: _Handler | None = None
+        self._level = logging.NOTSET
+        self._stage = ""
+        self._step_at_s = 0.0
+
+    def __enter__(self) -> Self:
+        with disk_errors(self.path.parent):
+            self._handler = _Handler(self.path, self._clock)
+        self._level = log.level
+        log.setLevel(min(log.getEffectiveLevel(), logging.INFO))
+        log.addHandler(self._handler)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._handler is None:
+            return
+        # A log that cannot be written must not hide the error that ended the run; unforeseen ones keep their traceback.
+        if error is not None:
+            with suppress(RunError):
+                foreseen = isinstance(error, LabtrainError | KeyboardInterrupt)
+                log.error("%s: %s", type(error).__name__, error, exc_info=None if foreseen else error)
+        log.removeHandler(self._handler)
+        log.setLevel(self._level)
+        with suppress(OSError):  # what could not be written has been raised when it was logged
+            self._handler.close()
+        self._handler = None
+
+    def __call__(self, event: Event) -> None:
+        """Log an event."""
+        match event:
+            case TrialStarted():
+                self._stage = ""
+                how = f"goes on after {event.done_shots} shots" if event.done_shots else "begins"
+                text = "trial %d %s (number %d of %d): seed %d, at most %d shots"
+                log.info(text, event.index, how, event.index + 1, event.count, event.seed, event.planned_shots)
+            case StepDone():
+                self._step(event)
+            case Testing():
+                log.info("trial %d: testing", event.index)
+            case AblationStarted():
+                log.info("trial %d: ablation %s", event.index, event.name)
+            case TrialFinished():
+                others = "".join(f", {name} {percent(value)}" for name, value in event.ablations.items())
+                log.info("trial %d finished: test accuracy %s%s", event.index, percent(event.accuracy), others)
+            case ShotsArrived():
+                pass  # every shot is in run.db
+
+    def _step(self, event: StepDone) -> None:
+        metrics, now = event.metrics, self._clock.monotonic()
+        due = metrics.stage != self._stage or metrics.step == metrics.steps or now - self._step_at_s >= self._cadence_s
+        if not due:
+            return
+        self._stage, self._step_at_s = metrics.stage, now
+        log.info(
+            "trial %d: step %d of %d, %s, loss %s, accuracy %s (%s), %d shots",
+            event.index,
+            metrics.step,
+            metrics.steps,
+            metrics.stage,
+            " ".join(f"{loss:.6g}" for loss in metrics.losses),
+            percent(metrics.accuracy),
+            metrics.accuracy_on,
+            event.cost.shots,
+        )
+
+
+class _Handler(logging.FileHandler):
+    """Appends to the file; what the disk reports is raised, not printed and forgotten."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        super().__init__(path, encoding="utf-8")
+        self._folder = path.parent
+        self.setFormatter(_Formatter(clock))
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        del record
+        with disk_errors(self._folder):
+            raise  # the error that logging is handling when it calls this
+
+
+class _Formatter(logging.Formatter):
+    """``2026-01-31T12:00:00.123Z INFO message``; the clock may be a simulated one."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+        self._clock = clock
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        del record, datefmt
+        milliseconds = round(1000 * self._clock.now())
+        return strftime("%Y-%m-%dT%H:%M:%S", gmtime(milliseconds // 1000)) + f".{milliseconds % 1000:03d}Z"

@@ -1,0 +1,172 @@
+"""What a user reads of runs: tables for the terminal, in black and white, 100 columns wide; figures are in plots.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import gmtime, strftime
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from labtrain.formatting import duration, percent, points, size
+from labtrain.plots import figures, plot_accuracy, plot_confusion, plot_goodness
+
+if TYPE_CHECKING:
+    from labtrain.runlist import RunSummary
+
+__all__ = [
+    "evaluation_table",
+    "figures",
+    "plan_table",
+    "plot_accuracy",
+    "plot_confusion",
+    "plot_goodness",
+    "runs_table",
+    "summary_table",
+]
+
+# Key in the summary, name, what it means.
+ABLATIONS = (
+    ("physics_off_accuracy", "physics off", "the skip path alone: what the digital part can do"),
+    ("random_physics_accuracy", "random physics", "a random linear medium, as wide as the rig"),
+    ("shuffled_accuracy", "shuffled", "true responses dealt to the wrong samples"),
+    ("no_skip_accuracy", "no skip", "one layer of physics alone, without the skip path"),
+    ("ridge_accuracy", "ridge readout", "a linear readout of the first layer's responses"),
+)
+
+
+def summary_table(summary: dict[str, Any]) -> RenderableType:
+    """The result of a run beside its ablations, and what it cost.
+
+    Parameters
+    ----------
+    summary : dict
+        As ``summary.json`` holds it.
+
+    Returns
+    -------
+    A rich renderable, at most 100 columns wide
+    """
+    trials = summary["test_accuracy_per_trial"]
+    several = len(trials) > 1
+    table = _table()
+    table.add_column("")
+    table.add_column("accuracy, %", justify="right")
+    if several:
+        table.add_column(f"sd of {len(trials)} trials", justify="right")
+    table.add_column("what it is", ratio=1)
+
+    def row(name: str, mean: float, sd: float | None, meaning: str, style: str = "") -> None:
+        spread = [points(sd)] if several else []
+        table.add_row(name, points(mean), *spread, meaning, style=style)
+
+    span = f"; trials from {points(min(trials))} to {points(max(trials))}" if several else "; one trial, spread unknown"
+    row("test accuracy", summary["test_accuracy"], summary["test_accuracy_sd"], f"the trained network{span}", "bold")
+    for key, name, meaning in ABLATIONS:
+        if summary.get(key) is not None:
+            row(name, summary[key], summary.get(f"{key}_sd"), meaning)
+    rows = [sum(counts) for counts in summary["confusion"]]
+    row("chance", max(rows) / sum(rows), None, "always the most frequent class of the test rows")
+    return Group(table, _facts(_costs(summary)))
+
+
+def _costs(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    known = {name: share for name, share in summary["per_class"].items() if share is not None}
+    weakest = min(known, key=lambda name: known[name])
+    facts = [
+        ("weakest class", f"{weakest}, {percent(known[weakest])} of its test rows right"),
+        ("shots", f"{summary['shots_train']:,} training, {summary['shots_test']:,} test"),
+        ("time", f"{duration(summary['seconds_physics'])} physics, {duration(summary['seconds_digital'])} digital"),
+    ]
+    if "seconds" in summary:
+        facts.append(("wall time", f"{duration(summary['seconds'])} for this command, ablations included"))
+    if held := summary.get("test_values_held_at_border"):
+        facts.append(("note", f"{held:,} test values outside the trained range were held at its border"))
+    for i, share in enumerate(summary.get("drive_clipped_share", ())):
+        if share > 0:
+            facts.append(("note", f"layer {i + 1}: {percent(share)} of the drive values were clipped at 0 or 1"))
+    if "run" in summary:
+        facts.append(("run folder", str(summary["run"])))
+    return facts
+
+
+def runs_table(runs: Sequence[RunSummary]) -> RenderableType:
+    """The runs of a folder, one line each; the reasons of broken ones below."""
+    table = _table()
+    table.add_column("run", overflow="fold", ratio=1)
+    table.add_column("began, UTC", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    for name in ("trials", "shots", "disk"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for run in runs:
+        if run.problem:
+            table.add_row(Text(run.folder.name), "-", run.status, "-", "-", size(run.size_bytes))
+        else:
+            began = strftime("%Y-%m-%d %H:%M", gmtime(run.created_s))
+            table.add_row(
+                Text(run.folder.name), began, run.status, str(run.trials), f"{run.shots:,}", size(run.size_bytes)
+            )
+    problems = [Text(run.problem, overflow="fold") for run in runs if run.problem]
+    return Group(table, Text(), *problems) if problems else table
+
+
+def plan_table(plan: dict[str, Any]) -> RenderableType:
+    """What an experiment will cost at most.
+
+    Parameters
+    ----------
+    plan : dict
+        As :func:`labtrain.jobs.plan` gives it.
+    """
+    each = plan["seconds_per_shot"]
+    shots = plan["shots_train"] + plan["shots_test"]
+    where = "on a real rig of this kind; this one is simulated" if plan["simulated"] else "on the rig"
+    time = f"{duration(plan['seconds_on_rig'])} {where}" if each > 0 else "the rig states no time per shot"
+    named = (("train_rows", "training"), ("validation_rows", "validation"), ("test_rows", "test"))
+    parts = ", ".join(f"{plan[key]:,} {name}" for key, name in named if plan[key])
+    return _facts(
+        [
+            ("trials", f"{plan['trials']:,}"),
+            ("rows of a trial", parts),
+            ("shots, at most", f"{shots:,} = {plan['shots_train']:,} training + {plan['shots_test']:,} test"),
+            ("time per shot", f"{1e3 * each:,.3g} ms" if each > 0 else "-"),
+            ("time, at most", time),
+            ("disk, about", size(plan["disk_bytes"])),
+        ]
+    )
+
+
+def evaluation_table(rows: Sequence[dict[str, Any]]) -> RenderableType:
+    """Test accuracies measured anew beside those at the end of training.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        As :func:`labtrain.jobs.evaluate` gives them.
+    """
+    table = _table()
+    for name in ("trial", "seed", "accuracy now, %", "when trained, %", "change, points", "shots"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        now, then = row["accuracy"], row["accuracy_then"]
+        change = f"{100 * (now - then):+.1f}"
+        table.add_row(str(row["trial"]), str(row["seed"]), points(now), points(then), change, f"{row['shots']:,}")
+    return table
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, header_style="", pad_edge=False, show_edge=False)
+
+
+def _facts(facts: Sequence[tuple[str, str]]) -> Table:
+    """Names and values in two columns, a blank line above."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("", "")
+    for name, value in facts:
+        table.add_row(name, Text(value))  # Text: a path or a class name is never read as markup
+    return table
