@@ -1,0 +1,291 @@
+"""What a user sees of a running training: plain lines without a terminal, a live display with one, the log file."""
+
+from __future__ import annotations
+
+import errno
+import io
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from labtrain import events
+from labtrain.clock import SimulatedClock
+from labtrain.errors import Interrupted, RunError
+from labtrain.events import AblationStarted, Listener, ShotsArrived, StepDone, TrialFinished, TrialStarted
+from labtrain.ledger import Cost
+from labtrain.logfile import LogFile
+from labtrain.methods.method import Metrics
+from labtrain.pace import Pace
+from labtrain.progress import Progress
+
+LOG = logging.getLogger("labtrain")
+
+
+@pytest.fixture(autouse=True)
+def bare_logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The test runner's own handlers hide what a user would see; nothing of ours may stay behind."""
+    monkeypatch.setattr(LOG, "hasHandlers", lambda: bool(LOG.handlers))
+    yield
+    assert LOG.handlers == [] and LOG.level == logging.NOTSET
+
+
+def metrics(step: int, accuracy: float = 0.9) -> Metrics:
+    return Metrics(step, 10, f"layer {1 + (step > 5)}", (0.5 / step, float("nan")), accuracy, "validation")
+
+
+def trial(clock: SimulatedClock, listener: Listener, index: int = 0, count: int = 2) -> None:
+    """A trial of 41 s: 10 steps of 1 s digital work, 100 shots at 0.1 s in steps 1 and 6, 10 s tests, one ablation."""
+    listener(TrialStarted(index, count, 7 + index, 300, 0))
+    shots = 0
+    for step in range(1, 11):
+        if step in (1, 6):
+            for _ in range(10):
+                clock.sleep(1.0)
+                shots += 10
+                listener(ShotsArrived(10, shots))
+        clock.sleep(1.0)
+        cost = Cost(shots=shots, seconds_physics=0.1 * shots, seconds_digital=float(step))
+        listener(StepDone(index, metrics(step), cost))
+    listener(events.Testing(index))
+    for _ in range(10):
+        clock.sleep(1.0)
+        shots += 10
+        listener(ShotsArrived(10, shots))
+    listener(AblationStarted(index, "no_skip"))
+    clock.sleep(1.0)
+    listener(TrialFinished(index, 7 + index, 0.973, {"no_skip": 0.912}))
+
+
+def plain(quiet: bool = False) -> tuple[SimulatedClock, io.StringIO, Progress]:
+    clock, out = SimulatedClock(), io.StringIO()
+    return clock, out, Progress(quiet, clock, Console(file=out, width=40))
+
+
+# --- progress ---------------------------------------------------------------------------------------------------------
+
+
+def test_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = SimulatedClock()
+    with Progress(clock=clock) as progress:
+        trial(clock, progress, 0)
+        trial(clock, progress, 1)
+    seen = capsys.readouterr()
+    assert seen.out == ""  # stdout is left to results
+    lines = seen.err.splitlines()
+    assert "\x1b" not in seen.err
+    finished = [line for line in lines if "test accuracy" in line]
+    assert finished == [
+        "trial 1 of 2, seed 7: test accuracy 97.3 % (no skip 91.2) in 41.0 s",
+        "trial 2 of 2, seed 8: test accuracy 97.3 % (no skip 91.2) in 41.0 s",
+    ]
+    others = [line for line in lines if line not in finished]
+    minutes = [re.search(r" 0:0(\d):(\d\d) elapsed", line) for line in others]
+    times = [60 * int(found[1]) + int(found[2]) for found in minutes if found]
+    assert times == list(range(0, 81, 10))
+    assert others[0] == "trial 1 of 2, measuring, shots 0 of 300, 0:00:00 elapsed"
+    assert others[2] == (
+        "trial 1 of 2, layer 1, step 5 of 10, loss 0.1 -, accuracy 90.0 % (validation), "
+        "shots 150 of 300, 5.5/s, 0:00:20 elapsed, about 0:01:00 left"
+    )
+
+
+def test_a_line_is_never_wrapped_and_class_names_are_no_markup() -> None:
+    _, out, progress = plain()
+    with progress:
+        progress(TrialStarted(0, 1, 0, 10, 0))
+        progress(TrialFinished(0, 0, 1.0, {"[bold]": 0.5}))
+    assert out.getvalue().splitlines()[-1] == "trial 1 of 1, seed 0: test accuracy 100.0 % ([bold] 50.0) in 0.0 s"
+
+
+def test_unknown_accuracy_and_loss_are_dashes() -> None:
+    clock, out, progress = plain()
+    with progress:
+        progress(TrialStarted(0, 1, 0, 10, 0))
+        clock.sleep(11)
+        progress(StepDone(0, metrics(1, float("nan")), Cost(shots=5)))
+    assert "loss 0.5 -, accuracy - (validation)" in out.getvalue()
+
+
+def test_quiet_shows_warnings_alone() -> None:
+    clock, out, progress = plain(quiet=True)
+    with progress:
+        trial(clock, progress)
+        LOG.warning("the rig has drifted by %d %%", 3)
+        LOG.info("not this")
+    LOG.warning("after the end")
+    assert out.getvalue() == "warning: the rig has drifted by 3 %\n"
+
+
+def test_warnings_go_to_whoever_has_set_up_logging() -> None:
+    _, out, progress = plain()
+    mine = logging.NullHandler()
+    LOG.addHandler(mine)
+    try:
+        with progress:
+            LOG.warning("once")
+    finally:
+        LOG.removeHandler(mine)
+    assert out.getvalue() == ""
+
+
+def test_live_display_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    clock, out = SimulatedClock(), io.StringIO()
+    console = Console(file=out, width=80, force_terminal=True, legacy_windows=False, _environ={"TERM": "xterm"})
+    with Progress(clock=clock, console=console) as progress:
+        trial(clock, progress)
+        print("a script's own output")
+        view = Console(file=io.StringIO(), width=80)
+        view.print(progress._view())
+    assert isinstance(view.file, io.StringIO)
+    assert view.file.getvalue().splitlines()[0] == "trial 1 of 2, saved (seed 7)   accuracy 90.0 % (validation)"
+    assert re.search(r"steps +.+ 10 of 10 +loss 0\.05 -", view.file.getvalue())
+    assert re.search(r"shots +.+ 300 of 300 +\S+/s", view.file.getvalue())
+    assert "0:00:41 elapsed, 0:00:41 left" in view.file.getvalue()
+    assert max(map(len, view.file.getvalue().splitlines())) <= 80
+    assert out.getvalue().count("test accuracy 97.3 %") == 1
+    assert out.getvalue().endswith("\x1b[?25h") or "\x1b[?25h" in out.getvalue()  # the cursor is back
+    assert "own output" in capsys.readouterr().out
+
+
+# --- pace -------------------------------------------------------------------------------------------------------------
+
+
+def test_time_left_before_anything_is_known() -> None:
+    clock = SimulatedClock()
+    pace = Pace(clock)
+    assert pace.left_s() is None
+    pace(TrialStarted(0, 2, 0, 300, 0))
+    assert pace.left_s() is None
+
+
+def test_time_left_in_the_first_trial_counts_shots_and_steps() -> None:
+    clock = SimulatedClock()
+    pace = Pace(clock)
+    pace(TrialStarted(0, 2, 0, 300, 0))
+    clock.sleep(10.0)
+    pace(ShotsArrived(100, 100))
+    assert pace.left_s() == pytest.approx(20.0 + 30.0)  # shots alone are known: 200 here, 300 in the next trial
+    pace(StepDone(0, metrics(1), Cost(shots=100, seconds_physics=10.0, seconds_digital=2.0)))
+    assert pace.left_s() == pytest.approx((20.0 + 9 * 2.0) + (30.0 + 10 * 2.0))
+    assert not pace.sure
+
+
+def test_whole_trials_are_the_measure_of_the_next_ones() -> None:
+    clock = SimulatedClock()
+    pace = Pace(clock)
+    trial(clock, pace, 0, count=3)
+    assert pace.sure and pace.left_s() == pytest.approx(2 * 41.0)
+    pace(TrialStarted(1, 3, 1, 300, 0))
+    clock.sleep(11.0)
+    assert pace.left_s() == pytest.approx(30.0 + 41.0)
+    clock.sleep(100.0)
+    assert pace.left_s() == pytest.approx(41.0)  # late, but never less than nothing
+
+
+def test_a_resumed_trial_is_no_measure_of_whole_ones() -> None:
+    clock = SimulatedClock()
+    pace = Pace(clock)
+    pace(TrialStarted(3, 5, 0, 300, 200))
+    assert (pace.shots, pace.shots_per_s()) == (200, 0.0)
+    clock.sleep(10.0)
+    pace(ShotsArrived(50, 250))
+    pace(StepDone(3, metrics(10), Cost(shots=250, seconds_physics=50.0, seconds_digital=20.0)))
+    assert pace.left_s() == pytest.approx(10.0 + (60.0 + 20.0))
+    pace(TrialFinished(3, 0, 0.9, {}))
+    assert not pace.sure and pace.left_s() == pytest.approx(80.0)
+
+
+def test_shots_per_second_are_recent_ones() -> None:
+    clock = SimulatedClock()
+    pace = Pace(clock)
+    pace(TrialStarted(0, 1, 0, 10_000, 0))
+    for i in range(1, 101):
+        clock.sleep(0.1)
+        pace(ShotsArrived(10, 10 * i))
+    assert pace.shots_per_s() == pytest.approx(100.0, rel=0.01)
+    for i in range(1, 201):
+        clock.sleep(0.1)
+        pace(ShotsArrived(1, 1000 + i))
+    assert pace.shots_per_s() == pytest.approx(10.0, rel=0.01)
+    clock.sleep(60.0)
+    assert pace.shots_per_s() < 2.0
+    clock.sleep(60.0)
+    pace(ShotsArrived(240, 1440))  # chunks rarer than the window
+    assert pace.shots_per_s() == pytest.approx(240 / 120, rel=0.2)
+
+
+# --- log file ---------------------------------------------------------------------------------------------------------
+
+
+def test_log_file_tells_the_story(tmp_path: Path) -> None:
+    clock = SimulatedClock(1_769_860_800.0)
+    with LogFile(tmp_path, clock) as log:
+        trial(clock, log)
+        LOG.warning("the rig has drifted")
+        LOG.debug("too fine")
+    LOG.error("after the end")
+    lines = (tmp_path / "log.txt").read_text(encoding="utf-8").splitlines()
+    assert [line.split(" ", 2)[2] for line in lines] == [
+        "trial 0 begins (number 1 of 2): seed 7, at most 300 shots",
+        "trial 0: step 1 of 10, layer 1, loss 0.5 nan, accuracy 90.0 % (validation), 100 shots",
+        "trial 0: step 6 of 10, layer 2, loss 0.0833333 nan, accuracy 90.0 % (validation), 200 shots",
+        "trial 0: step 10 of 10, layer 2, loss 0.05 nan, accuracy 90.0 % (validation), 200 shots",
+        "trial 0: testing",
+        "trial 0: ablation no_skip",
+        "trial 0 finished: test accuracy 97.3 %, no_skip 91.2 %",
+        "the rig has drifted",
+    ]
+    assert lines[0].startswith("2026-01-31T12:00:00.000Z INFO ")
+    assert lines[-1].startswith("2026-01-31T12:00:41.000Z WARNING ")
+
+
+def test_long_stages_are_logged_at_a_cadence(tmp_path: Path) -> None:
+    clock = SimulatedClock()
+    with LogFile(tmp_path, clock, cadence_s=30.0) as log:
+        for step in range(1, 101):
+            clock.sleep(1.0)
+            log(StepDone(0, Metrics(step, 1000, "readout", (0.5,), 0.5, "training"), Cost()))
+    steps = re.findall(r"step (\d+) of", (tmp_path / "log.txt").read_text(encoding="utf-8"))
+    assert steps == ["1", "31", "61", "91"]
+
+
+def test_a_resumed_run_continues_its_log(tmp_path: Path) -> None:
+    for shots in (0, 200):
+        with LogFile(tmp_path, SimulatedClock()) as log:
+            log(TrialStarted(0, 1, 0, 300, shots))
+    first, second = (tmp_path / "log.txt").read_text(encoding="utf-8").splitlines()
+    assert "trial 0 begins" in first and "trial 0 goes on after 200 shots" in second
+
+
+def test_how_a_run_ended_is_logged(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted), LogFile(tmp_path, SimulatedClock()):
+        raise Interrupted("stopped by Ctrl-C, everything measured is kept")
+    text = (tmp_path / "log.txt").read_text(encoding="utf-8")
+    assert text.endswith("ERROR Interrupted: stopped by Ctrl-C, everything measured is kept\n")
+    with pytest.raises(ZeroDivisionError), LogFile(tmp_path, SimulatedClock()):
+        1 / 0  # noqa: B018
+    assert "Traceback" in (tmp_path / "log.txt").read_text(encoding="utf-8")
+
+
+class FullDisk(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_is_one_sentence_and_hides_no_other_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.FileHandler, "_open", lambda self: FullDisk())
+    kept = "the disk is full; nothing is lost up to the last chunk"
+    with pytest.raises(RunError) as error, LogFile(tmp_path, SimulatedClock()) as log:
+        log(events.Testing(0))
+    assert str(error.value) == f"{tmp_path}: {kept}: free space, then `labtrain resume {tmp_path}`"
+    with pytest.raises(Interrupted), LogFile(tmp_path, SimulatedClock()):
+        raise Interrupted("stopped")
+
+
+def test_a_folder_that_is_gone_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="cannot be used"), LogFile(tmp_path / "gone", SimulatedClock()):
+        pass
