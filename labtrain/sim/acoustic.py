@@ -182,14 +182,10 @@ class AcousticWorld:
         folded = air.solver.folded(force, balance)[used] if p.cubic_n_m3 > 0 else np.zeros_like(astray)
         if (astray | folded).any():
             worst = int(np.argmax(astray | folded))
-            why = (
-                f"no steady answer within {p.max_iterations} iterations"
-                if astray[worst]
-                else "more than one steady state"
-            )
+            many = "no" if astray[worst] else "more than one"
             raise MeasurementError(
-                f"acoustic world: shot {first_shot + used.start + worst} has {why}, the cubic membranes fold; "
-                "lower the drive, full_drive_m3_s or cubic_n_m3"
+                f"acoustic world: found {many} steady answer to shot {first_shot + used.start + worst}, the membranes' "
+                "cubic springs fold; lower the drive, full_drive_m3_s or cubic_n_m3"
             )
         bins = list(p.tone_bins)
         pressure = air.direct @ tones + 2.0 * (air.radiated[bins] @ balance.spectrum[bins])  # (tones, mics, BLOCK)

@@ -112,7 +112,7 @@ def place(p: AcousticParameters) -> Geometry:
     taken: list[tuple[float, float, float]] = []
 
     def draw(radius_m: float) -> tuple[float, float]:
-        for _ in range(10_000):
+        for _ in range(2_000):
             x = float(radius_m + rng.random() * (p.length_m - 2.0 * radius_m))
             y = float(radius_m + rng.random() * (p.width_m - 2.0 * radius_m))
             if all(np.hypot(x - u, y - v) > radius_m + radius for u, v, radius in taken):

@@ -13,8 +13,9 @@ own mixing weights, and each shot frozen once it has converged: a shot's numbers
 
 A cubic spring can fold the answer (Duffing): one force, several states, and history decides which one a rig shows.
 Every shot is therefore solved from two sides: from the linear answer, and from the resonant one, where each port is
-taken to swing as far as its losses alone would let it, -j F / Im S, the amplitude of the upper branch. Two different
-ends, or none from either side, and the shot counts as folded.
+taken to swing as far as its losses alone would let it, -j F / Im S, the amplitude of the upper branch. Where the two
+ends differ, or the resonant side finds none, the shot counts as folded. On a single resonator this finds every fold
+that the closed form has (tests); it also refuses strongly driven shots that have one state only.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ is natural, and the Rayleigh-Ritz method needs nothing but the empty box's cosin
 
 (Strang and Fix, "An Analysis of the Finite Element Method", ch. 1 and 6). Over the box the integrals are diagonal;
 over a disc of radius a they follow in closed form from the mean of a plane wave over a disc, 2 J1(k a) / (k a).
+A basis up to 1.7 kHz rounds off the flow close to a disc: resonances come out up to 1 % high.
 """
 
 from __future__ import annotations

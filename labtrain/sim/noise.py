@@ -29,8 +29,8 @@ def philox(seed: int, stream: int, counter: int = 0) -> np.random.Generator:
     counter : int
         Block number, non-negative.
     """
-    key = np.array([seed & _WORD, stream & _WORD], dtype=np.uint64)
-    start = np.array([0, 0, counter & _WORD, 0], dtype=np.uint64)
+    key = np.array([int(seed) & _WORD, stream], dtype=np.uint64)
+    start = np.array([0, 0, counter, 0], dtype=np.uint64)
     return np.random.Generator(np.random.Philox(key=key, counter=start))
 
 
