@@ -24,10 +24,13 @@ from labtrain.errors import Interrupted, LabtrainError, RunError
 from labtrain.events import Listener
 from labtrain.experiment import Experiment, registered
 from labtrain.layer import PhysicalLayer, Recorded, Shots
+from labtrain.logfile import LogFile
 from labtrain.methods.method import Method
+from labtrain.plots import figures
 from labtrain.rigs.rig import Rig
 from labtrain.runs import Run
 from labtrain.safety import Guard
+from labtrain.storage import disk_errors, write_bytes
 from labtrain.trainer import Trainer
 from labtrain.trial import Trial, load_table
 
@@ -259,17 +262,21 @@ def _check_identity(run: Run, now: dict[str, Any]) -> None:
 def _carry_out(
     experiment: Experiment, rig: Rig, run: Run, guard: Guard, clock: Clock, listeners: Sequence[Listener]
 ) -> dict[str, Any]:
-    """Train, write the summary, and leave the run with a true status however it ends."""
+    """Train, write summary and figures, and leave the run with a true status however it ends."""
     started = clock.monotonic()
-    try:
-        summary = Trainer(experiment, rig, run, guard, clock, listeners).train()
-    except BaseException as error:
-        stopped = isinstance(error, Interrupted | KeyboardInterrupt)
-        _finish_quietly(run, "interrupted" if stopped else "failed")
-        raise
-    summary |= {"seconds": clock.monotonic() - started, "run": str(run.folder)}
-    (run.folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    run.finish("finished")
+    with LogFile(run.folder, clock) as logged:
+        try:
+            summary = Trainer(experiment, rig, run, guard, clock, [logged, *listeners]).train()
+            summary |= {"seconds": clock.monotonic() - started, "run": str(run.folder)}
+            with disk_errors(run.folder):
+                write_bytes(run.folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+            figures(run)
+            run.finish("finished")
+        except BaseException as error:
+            stopped = isinstance(error, Interrupted | KeyboardInterrupt)
+            log.error("%s", error or type(error).__name__)
+            _finish_quietly(run, "interrupted" if stopped else "failed")
+            raise
     return summary
 
 
