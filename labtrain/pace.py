@@ -13,8 +13,8 @@ class Pace:
     """A listener that keeps times and counts.
 
     The time left in a trial is the shots still planned at the seconds of physics per shot so far, plus the steps still
-    planned at the digital seconds per step so far. Once a whole trial has been seen, ablations included, the others are
-    expected to take as long.
+    planned at the digital seconds per step so far, plus ablations as long as those of earlier trials. Once a trial has
+    been seen from beginning to end, the others are expected to take as long.
 
     Parameters
     ----------
@@ -26,7 +26,9 @@ class Pace:
         self._started_s = self._trial_started_s = clock.monotonic()
         self._trial = TrialStarted(0, 0, 0, 0, 0)
         self._step: StepDone | None = None
-        self._training, self._ablating = True, False
+        self._training = True
+        self._ablating_since_s: float | None = None
+        self._ablations_s: list[float] = []  # durations of all ablations of a trial
         self._finished: set[int] = set()
         self._whole_s: list[float] = []  # durations of trials seen from beginning to end
         # (time, shots of the trial); replaced as a whole, never changed: the display reads it from its own thread.
@@ -42,7 +44,7 @@ class Pace:
         match event:
             case TrialStarted():
                 self._trial, self._step = event, None
-                self._training, self._ablating = True, False
+                self._training, self._ablating_since_s = True, None
                 self._trial_started_s = now
                 self.shots = event.done_shots
                 self._arrivals = ((now, event.done_shots),)
@@ -54,9 +56,11 @@ class Pace:
             case Testing():
                 self._training = False
             case AblationStarted():
-                self._ablating = True
+                self._ablating_since_s = now if self._ablating_since_s is None else self._ablating_since_s
             case TrialFinished():
                 self._finished.add(event.index)
+                if self._ablating_since_s is not None:
+                    self._ablations_s.append(now - self._ablating_since_s)
                 if self._trial.done_shots == 0:
                     self._whole_s.append(self.trial_s())
 
@@ -101,16 +105,23 @@ class Pace:
         else:
             return None
         others = sum(i not in self._finished for i in range(self._trial.index + 1, self._trial.count))
-        rest = 0.0
-        if self._trial.index not in self._finished:
-            if self._whole_s and fresh:
-                rest = max(0.0, whole - self.trial_s())
-            elif rates is not None and not self._ablating:
-                per_shot, per_step, steps = rates
-                done = self._step.metrics.step if self._step else 0
-                rest = max(0, self._trial.planned_shots - self.shots) * per_shot
-                rest += (steps - done) * per_step if self._training else 0.0
-        return rest + others * whole
+        if self._trial.index in self._finished:
+            return others * whole
+        # The larger of two estimates: a computer that has become busy makes this trial longer than the ones before.
+        as_before = whole - self.trial_s() if self._whole_s and fresh else 0.0
+        return max(as_before, self._rest_s(rates)) + others * whole
+
+    def _rest_s(self, rates: tuple[float, float, int] | None) -> float:
+        """Seconds left in this trial at its own pace so far, with ablations as long as before."""
+        ablations = sum(self._ablations_s) / len(self._ablations_s) if self._ablations_s else 0.0
+        if self._ablating_since_s is not None:
+            return max(0.0, ablations - (self._clock.monotonic() - self._ablating_since_s))
+        if rates is None:
+            return ablations
+        per_shot, per_step, steps = rates
+        done = self._step.metrics.step if self._step else 0
+        digital = (steps - done) * per_step if self._training else 0.0
+        return max(0, self._trial.planned_shots - self.shots) * per_shot + digital + ablations
 
     def _rates(self) -> tuple[float, float, int] | None:
         """Seconds of physics per shot, digital seconds per step, steps planned."""

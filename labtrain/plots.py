@@ -135,7 +135,7 @@ def plot_accuracy(history: Sequence[Metrics] | Sequence[Sequence[Metrics]], test
     for axes in panels:
         axes.grid(color="0.9", linewidth=0.6)
         axes.locator_params(axis="x", integer=True)
-    panels[0].legend(loc="lower right", framealpha=1.0, edgecolor=PALE)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower left", ncols=3, frameon=False)
     return figure
 
 
@@ -153,17 +153,19 @@ def _curve(trial: Sequence[Metrics]) -> tuple[Array, Array]:
 
 
 def _draw_curves(axes: Axes, curves: Sequence[tuple[Array, Array]]) -> None:
+    """Curves in steps: an accuracy holds until it is taken again."""
     several = len(curves) > 1
     for number, (steps, accuracies) in enumerate(curves):
         label = ("each trial" if several else "training") if number == 0 else None
         axes.plot(
             steps, accuracies, color=MIDDLE if several else INK, linewidth=0.8 if several else 1.5,
-            marker="o" if len(steps) < 3 else None, markersize=3.5, label=label,
+            marker="o" if len(steps) < 3 else None, markersize=3.5, label=label, drawstyle="steps-post",
         )  # fmt: skip
     if several:  # where all trials have a value: a mean over fewer and fewer of them would jump
         shared = sorted(set.intersection(*(set(steps.tolist()) for steps, _ in curves)))
         mean = np.mean([[dict(zip(*curve, strict=True))[step] for step in shared] for curve in curves], axis=0)
-        axes.plot(shared, mean, color=INK, linewidth=1.6, marker="s" if len(shared) < 3 else None, label="mean")
+        marker = "s" if len(shared) < 3 else None
+        axes.plot(shared, mean, color=INK, linewidth=1.6, marker=marker, label="mean", drawstyle="steps-post")
 
 
 def _draw_tested(axes: Axes, tested: Array) -> None:
@@ -249,9 +251,11 @@ def plot_confusion(verdict: Verdict | Sequence[Verdict], classes: Sequence[str])
 def plot_goodness(verdict: Verdict | Sequence[Verdict], largest: ArrayLike | None = None) -> Figure:
     """Goodness of the positive pass and of the negative passes on the test rows, one panel for each layer.
 
+    Each trial has two histograms back to back, for its fixed vectors xi and thus its reachable goodness are its own.
+
     Parameters
     ----------
-    verdict : Verdict, or a sequence of them, which are pooled
+    verdict : Verdict, or a sequence of them, one a trial
         Of a method with goodness.
     largest : array_like (blocks,) or (trials, blocks), optional
         Largest goodness that each layer can reach, to mark; ``trial.method.largest_goodness()``.
@@ -260,48 +264,62 @@ def plot_goodness(verdict: Verdict | Sequence[Verdict], largest: ArrayLike | Non
     -------
     matplotlib Figure
     """
-    positive, negative, won = _passes(_several(verdict))
-    blocks = len(positive)
-    limits = np.atleast_2d(np.asarray([] if largest is None else largest, dtype=np.float64))
-    figure = _figure(7.0, 1.1 + 2.2 * blocks)
-    panels = figure.subplots(blocks, 1, sharex=True, squeeze=False)[:, 0]
-    everything = [*positive, *negative]
-    low, high = min(map(np.min, everything)), max(map(np.max, everything))
-    width = next((w for w in BIN_WIDTHS if (high - low) / w <= 50), BIN_WIDTHS[-1])
+    trials = [_passes(v) for v in _several(verdict)]
+    blocks = len(trials[0][0])
+    figure = _figure(min(max(7.0, 1.5 + 1.1 * len(trials)), 20.0), 1.2 + 2.7 * blocks)
+    panels = figure.subplots(blocks, 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    values = [part for negative, positive, _ in trials for part in (*negative, *positive)]
+    low, high = min(map(np.min, values)), max(map(np.max, values))
+    width = next((w for w in BIN_WIDTHS if (high - low) / w <= 60), BIN_WIDTHS[-1])
     edges = width * np.arange(np.floor(low / width), np.floor(high / width) + 2)
+    limits = None if largest is None else np.broadcast_to(np.asarray(largest), (len(trials), blocks))
     for i, axes in enumerate(panels):
-        for values, label, style in (
-            (negative[i], "negative passes, wrong label", {"facecolor": "0.85", "edgecolor": MIDDLE}),
-            (positive[i], "positive pass, true label", {"facecolor": "none", "edgecolor": INK, "hatch": "////"}),
-        ):
-            weights = np.full(values.size, 100 / values.size)
-            axes.hist(values, edges, weights=weights, histtype="stepfilled", linewidth=1.2, label=label, **style)
-        for number, limit in enumerate(limits[:, i] if limits.size else ()):
-            label = "largest reachable" + (" in each trial" if len(limits) > 1 else "")
-            axes.axvline(limit, color=INK, linewidth=1.0, linestyle="--", label=label if number == 0 else None)
-        axes.set_ylabel(f"passes per {width:g} (%)")
+        _draw_passes(axes, [(negative[i], positive[i]) for negative, positive, _ in trials], edges)
+        if limits is not None:
+            x = np.arange(len(trials))
+            axes.hlines(limits[:, i], x - 0.45, x + 0.45, color=INK, linestyle="--", label="largest reachable")
+        axes.set_ylabel("goodness (no unit)")
         axes.set_title(
-            f"layer {i + 1}: the true label has the largest goodness in {points(won[i])} % of the test rows",
+            f"layer {i + 1}: the true label has the largest goodness in "
+            f"{points(float(np.concatenate([won[i] for _, _, won in trials]).mean()))} % of the test rows",
             fontsize=10, loc="left",
         )  # fmt: skip
-    panels[-1].set_xlabel("goodness g = cos(|W h + b|, ξ), no unit")
+        axes.grid(axis="y", color="0.9", linewidth=0.6)
+        axes.set_axisbelow(True)
+    panels[-1].set_xlabel(f"trial, from 0; widths: share of the passes per {width:g}, on one scale in each panel")
+    panels[-1].set_xticks(range(0, len(trials), 1 + len(trials) // 25))
+    panels[-1].set_xlim(-0.6, len(trials) - 0.4)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     return figure
 
 
-def _passes(verdicts: Sequence[Verdict]) -> tuple[list[Array], list[Array], list[float]]:
-    """For each block: goodness of all positive passes, of all negative ones, and the share of rows it gets right."""
-    found = []
-    for verdict in verdicts:
-        if verdict.goodness is None:
-            raise ValueError("these are results of a method without goodness; plot_goodness needs PhyLL's")
-        found.append((verdict.goodness, np.arange(verdict.scores.shape[1]) == verdict.labels[:, None], verdict.labels))
-    blocks = range(len(found[0][0]))
-    positive = [np.concatenate([g[i][own] for g, own, _ in found]) for i in blocks]
-    negative = [np.concatenate([g[i][~own] for g, own, _ in found]) for i in blocks]
-    won = [float(np.concatenate([g[i].argmax(axis=1) == labels for g, _, labels in found]).mean()) for i in blocks]
-    return positive, negative, won
+def _draw_passes(axes: Axes, trials: Sequence[tuple[Array, Array]], edges: Array) -> None:
+    """Histograms of negative passes to the left and of positive ones to the right of each trial's place."""
+    shares = [[np.histogram(values, edges)[0] / values.size for values in trial] for trial in trials]
+    scale = 0.45 / max(share.max() for pair in shares for share in pair)
+    for x, (negative, positive) in enumerate(shares):
+        labels = ("negative passes, wrong label", "positive pass, true label") if x == 0 else (None, None)
+        axes.stairs(
+            x - scale * negative, edges, baseline=x, orientation="horizontal", fill=True, facecolor="0.75",
+            edgecolor=MIDDLE, linewidth=0.8, label=labels[0],
+        )  # fmt: skip
+        axes.stairs(
+            x + scale * positive, edges, baseline=x, orientation="horizontal", fill=True, facecolor="white",
+            edgecolor=INK, hatch="/////", linewidth=0.8, label=labels[1],
+        )  # fmt: skip
+
+
+def _passes(verdict: Verdict) -> tuple[list[Array], list[Array], list[NDArray[np.bool_]]]:
+    """For each block: goodness of all negative passes, of the positive ones, and which rows it gets right."""
+    if verdict.goodness is None:
+        raise ValueError("these are results of a method without goodness; plot_goodness needs PhyLL's")
+    own = np.arange(verdict.scores.shape[1]) == verdict.labels[:, None]
+    return (
+        [g[~own] for g in verdict.goodness],
+        [g[own] for g in verdict.goodness],
+        [g.argmax(axis=1) == verdict.labels for g in verdict.goodness],
+    )
 
 
 def _several(verdict: Verdict | Sequence[Verdict]) -> Sequence[Verdict]:

@@ -86,7 +86,7 @@ def _costs(summary: dict[str, Any]) -> list[tuple[str, str]]:
     if held := summary.get("test_values_held_at_border"):
         facts.append(("note", f"{held:,} test values outside the trained range were held at its border"))
     for i, share in enumerate(summary.get("drive_clipped_share", ())):
-        if share > 0:
+        if share >= 0.0005:  # 0.1 % when rounded
             facts.append(("note", f"layer {i + 1}: {percent(share)} of the drive values were clipped at 0 or 1"))
     if "run" in summary:
         facts.append(("run folder", str(summary["run"])))

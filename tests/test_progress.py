@@ -182,6 +182,12 @@ def test_whole_trials_are_the_measure_of_the_next_ones() -> None:
     pace(TrialStarted(1, 3, 1, 300, 0))
     clock.sleep(11.0)
     assert pace.left_s() == pytest.approx(30.0 + 41.0)
+    pace(ShotsArrived(100, 100))
+    pace(StepDone(1, metrics(5), Cost(shots=100, seconds_physics=30.0, seconds_digital=15.0)))
+    assert pace.left_s() == pytest.approx((200 * 0.3 + 5 * 3.0 + 1.0) + 41.0)  # three times slower than before
+    clock.sleep(100.0)
+    pace(AblationStarted(1, "off"))
+    assert pace.left_s() == pytest.approx(1.0 + 41.0)
     clock.sleep(100.0)
     assert pace.left_s() == pytest.approx(41.0)  # late, but never less than nothing
 
@@ -272,7 +278,7 @@ def test_how_a_run_ended_is_logged(tmp_path: Path) -> None:
 
 
 class FullDisk(io.StringIO):
-    def write(self, text: str) -> int:
+    def flush(self) -> None:  # as with a real file: writing fills a buffer, flushing and closing fail
         raise OSError(errno.ENOSPC, "No space left on device")
 
 

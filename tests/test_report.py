@@ -288,30 +288,31 @@ def test_confusion_holds_counts_shares_and_names() -> None:
     assert axes.get_title() == f"test rows, 2 trials summed: {counts.trace()} of 120 right"
 
 
-def test_goodness_holds_both_passes_of_each_layer() -> None:
-    found = verdict(0)
-    assert found.goodness is not None
-    figure = plot_goodness(found, LARGEST)
+def test_goodness_holds_both_passes_of_each_layer_and_trial() -> None:
+    verdicts, largest = [verdict(0), verdict(1)], [LARGEST, [0.7, 0.72]]
+    figure = plot_goodness(verdicts, largest)
     assert len(figure.axes) == 2
-    assert figure.axes[-1].get_xlabel().startswith("goodness g = cos(|W h + b|, ξ)")
-    own = np.arange(4) == found.labels[:, None]
+    assert figure.axes[-1].get_xlabel().startswith("trial, from 0; widths: share of the passes per 0.02")
     for i, axes in enumerate(figure.axes):
-        assert axes.get_ylabel() == "passes per 0.02 (%)"
-        (line,) = axes.lines
-        assert set(line.get_xdata()) == {LARGEST[i]}
-        right = 100 * float((found.goodness[i].argmax(axis=1) == found.labels).mean())
-        assert f"layer {i + 1}: the true label has the largest goodness in {right:.1f} %" in axes.get_title(loc="left")
-        for patch, values in zip(axes.patches, (found.goodness[i][~own], found.goodness[i][own]), strict=True):
-            heights, x = patch.get_xy()[:, 1], patch.get_xy()[:, 0]
-            assert x.min() <= values.min() and x.max() >= values.max()
-            edges = np.unique(np.round(x, 9))
-            expected = 100 * np.histogram(values, edges)[0] / values.size
-            np.testing.assert_allclose(heights.max(), expected.max())
+        assert axes.get_ylabel() == "goodness (no unit)"
+        (marks,) = axes.collections
+        assert [segment[0, 1] for segment in marks.get_segments()] == [limits[i] for limits in largest]
+        right, widths, shares = [], [], []
+        for trial, found in enumerate(verdicts):
+            assert found.goodness is not None
+            own = np.arange(4) == found.labels[:, None]
+            right.append(float((found.goodness[i].argmax(axis=1) == found.labels).mean()))
+            for side, values in ((0, found.goodness[i][~own]), (1, found.goodness[i][own])):
+                patch = axes.patches[2 * trial + side].get_data()
+                assert patch.edges[0] <= values.min() and patch.edges[-1] >= values.max()
+                widths.append((patch.values - trial) * (1 if side else -1))
+                shares.append(np.histogram(values, patch.edges)[0] / values.size)
+        np.testing.assert_allclose(np.array(widths) / np.max(widths), np.array(shares) / np.max(shares), atol=1e-12)
+        assert f"largest goodness in {100 * np.mean(right):.1f} % of the test rows" in axes.get_title(loc="left")
 
 
-def test_goodness_of_several_trials_is_pooled_and_refused_without_goodness() -> None:
-    figure = plot_goodness([verdict(0), verdict(1)], [LARGEST, [0.7, 0.72]])
-    assert sorted(float(line.get_xdata()[0]) for line in figure.axes[0].lines) == [0.7, 0.71]
+def test_goodness_of_one_trial_from_python() -> None:
+    assert len(plot_goodness(verdict(0), LARGEST).axes[0].patches) == 2
     with pytest.raises(ValueError, match="without goodness"):
         plot_goodness(replace(verdict(0), goodness=None))
 
