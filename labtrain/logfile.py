@@ -59,11 +59,13 @@ class LogFile:
     ) -> None:
         if self._handler is None:
             return
-        # A log that cannot be written must not hide the error that ended the run; unforeseen ones keep their traceback.
         if error is not None:
-            with suppress(RunError):
-                foreseen = isinstance(error, LabtrainError | KeyboardInterrupt)
-                log.error("%s: %s", type(error).__name__, error, exc_info=None if foreseen else error)
+            foreseen = isinstance(error, LabtrainError | KeyboardInterrupt)
+            text = f"{type(error).__name__}: {error}"
+            trace_too = None if foreseen else (type(error), error, trace)
+            record = log.makeRecord(log.name, logging.ERROR, __file__, 0, text, (), trace_too)
+            with suppress(RunError):  # a log that cannot be written must not hide the error that ended the run
+                self._handler.handle(record)  # here alone: the caller tells the user
         log.removeHandler(self._handler)
         log.setLevel(self._level)
         with suppress(OSError):  # what could not be written has been raised when it was logged

@@ -267,11 +267,13 @@ def test_a_resumed_run_continues_its_log(tmp_path: Path) -> None:
     assert "trial 0 begins" in first and "trial 0 goes on after 200 shots" in second
 
 
-def test_how_a_run_ended_is_logged(tmp_path: Path) -> None:
-    with pytest.raises(Interrupted), LogFile(tmp_path, SimulatedClock()):
+def test_how_a_run_ended_is_logged_and_shown_by_the_caller_alone(tmp_path: Path) -> None:
+    _, out, progress = plain()
+    with pytest.raises(Interrupted), progress, LogFile(tmp_path, SimulatedClock()):
         raise Interrupted("stopped by Ctrl-C, everything measured is kept")
     text = (tmp_path / "log.txt").read_text(encoding="utf-8")
     assert text.endswith("ERROR Interrupted: stopped by Ctrl-C, everything measured is kept\n")
+    assert out.getvalue() == ""
     with pytest.raises(ZeroDivisionError), LogFile(tmp_path, SimulatedClock()):
         1 / 0  # noqa: B018
     assert "Traceback" in (tmp_path / "log.txt").read_text(encoding="utf-8")
