@@ -13,6 +13,7 @@ from labtrain.config import Loaded, Registered, Section
 from labtrain.datasets.table import SplitOptions
 from labtrain.network import EncodingConfig, NetworkConfig
 from labtrain.registry import resolve
+from labtrain.rigs.rig import RigConfig
 
 Ablation = Literal["off", "random", "shuffled", "no_skip", "ridge"]
 
@@ -35,7 +36,7 @@ class RunOptions(Section):
 class Experiment(Section):
     """Everything that defines a run."""
 
-    rig: Annotated[Section, Registered("rigs")]
+    rig: Annotated[RigConfig, Registered("rigs")]
     dataset: Annotated[SplitOptions, Registered("datasets")]
     encoding: EncodingConfig = EncodingConfig()
     network: NetworkConfig = NetworkConfig()

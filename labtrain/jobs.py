@@ -211,8 +211,9 @@ def plan(experiment: Experiment) -> dict[str, Any]:
     _check_trials(experiment, table)
     parts = split(table, experiment.dataset, experiment.trials.first_seed)
     blocks, classes = experiment.network.layers, len(table.classes)
-    train_shots = method.planned_shots(blocks, len(parts.train), len(parts.validation), classes)
-    test_shots = len(parts.test) * method.shots_per_prediction(blocks, classes)
+    repeats = experiment.rig.repeats
+    train_shots = repeats * method.planned_shots(blocks, len(parts.train), len(parts.validation), classes)
+    test_shots = repeats * len(parts.test) * method.shots_per_prediction(blocks, classes)
     with open_rig(experiment) as rig:
         _check_network(experiment, rig, table)
         info = rig.layers[0].info

@@ -60,7 +60,7 @@ class Metered(Wrapper):
     ----------
     inner : PhysicalLayer
     clock : Clock
-    on_shots : callable (number of shots), optional
+    on_shots : callable (number of shots, repetitions counted), optional
         Called after every chunk: progress has a place, and so has an interrupt.
     """
 
@@ -90,5 +90,5 @@ class Metered(Wrapper):
             )
             self.memory.append((shots.x, shots.y))
             if self._on_shots is not None:
-                self._on_shots(len(shots))
+                self._on_shots(attempts)
             yield shots

@@ -14,7 +14,7 @@ from labtrain.controls import Logged, Off, RandomWaves, Shuffled
 from labtrain.datasets import Split, Table, split
 from labtrain.encoding import Encoder
 from labtrain.experiment import Ablation, Experiment, registered
-from labtrain.layer import Layer, PhysicalLayer, Shots
+from labtrain.layer import Averaged, Layer, PhysicalLayer, Shots
 from labtrain.ledger import Cost, Metered
 from labtrain.methods.method import Data, Method, Metrics
 from labtrain.methods.phyll import PhyLL
@@ -141,7 +141,9 @@ class Trial:
         """
         table = table or load_table(experiment)
         rig.restart(seed)
+        repeats = experiment.rig.repeats
         layers = [wrap(layer) if wrap else layer for layer in rig.layers]
+        layers = [Averaged(layer, repeats) if repeats > 1 else layer for layer in layers]
         parts = split(table, experiment.dataset, seed)
         return cls(experiment, table, parts, layers, seed, rig.clock, on_shots)
 
@@ -157,13 +159,18 @@ class Trial:
         """Shots of training and test together, at most."""
         blocks, classes = len(self.net.blocks), len(self.table.classes)
         train = self.method.planned_shots(blocks, len(self.split.train), len(self.split.validation), classes)
-        return train + len(self.split.test) * self.method.shots_per_prediction(blocks, classes)
+        drives = train + len(self.split.test) * self.method.shots_per_prediction(blocks, classes)
+        return drives * self.experiment.rig.repeats
 
     def remember(self, shots: Iterable[tuple[str, Shots]]) -> None:
         """Take logged shots of this trial, by layer name, into the memory that ablations are computed from."""
-        by_name = {layer.name: layer for layer in self.layers}
-        for name, chunk in shots:
-            by_name[name].memory.append((chunk.x, chunk.y))
+        repeats, logged = self.experiment.rig.repeats, list(shots)
+        for layer in self.layers:
+            x = [chunk.x for name, chunk in logged if name == layer.name]
+            y = [chunk.y for name, chunk in logged if name == layer.name]
+            if x:
+                means = np.concatenate(y).reshape(-1, repeats, layer.info.n_out).mean(axis=1)
+                layer.memory.append((np.concatenate(x)[::repeats], means))
 
     def step(self) -> Metrics | None:
         """Do the method's next step; None when training is over."""

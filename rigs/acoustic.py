@@ -12,9 +12,8 @@ import numpy as np
 from pydantic import Field
 
 from labtrain.clock import Clock
-from labtrain.config import Section
 from labtrain.layer import Array, Layer, LayerInfo, Shots
-from labtrain.rigs.rig import Rig
+from labtrain.rigs.rig import Rig, RigConfig
 from labtrain.sim.acoustic import HOLD, AcousticParameters, AcousticWorld
 
 _DEFAULT = AcousticParameters()
@@ -23,7 +22,7 @@ _DEFAULT = AcousticParameters()
 class AcousticRig(Rig):
     """The simulated cavity, for algorithm work: no instrument stands in front of it and nothing waits."""
 
-    class Config(Section):
+    class Config(RigConfig):
         """Settings of the acoustic rig; what is not named here is as in AcousticParameters."""
 
         type: Literal["acoustic"]

@@ -15,10 +15,10 @@ import numpy as np
 from pydantic import Field
 
 from labtrain.clock import Clock
-from labtrain.config import InputPath, Section
+from labtrain.config import InputPath
 from labtrain.errors import DataError
 from labtrain.layer import Array, Layer, LayerInfo, Shots
-from labtrain.rigs.rig import Rig
+from labtrain.rigs.rig import Rig, RigConfig
 from labtrain.sim.noise import philox
 from labtrain.twin import WaveTwin, check_pairs, judge
 
@@ -32,7 +32,7 @@ class RecordedRig(Rig):
     Drives anywhere in [0, 1] are accepted; where nothing was recorded the quadratic form extrapolates.
     """
 
-    class Config(Section):
+    class Config(RigConfig):
         """Settings of the recorded rig."""
 
         type: Literal["recorded"]

@@ -8,10 +8,18 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
+from pydantic import Field
+
 from labtrain.clock import Clock
 from labtrain.config import Section
 from labtrain.errors import InstrumentError
 from labtrain.layer import Array, Layer, Shots, Wrapper
+
+
+class RigConfig(Section):
+    """Keys that every rig's Config has."""
+
+    repeats: int = Field(1, ge=1, description="shots averaged for each drive; each costs its time")
 
 
 class Rig(ABC):
@@ -25,15 +33,15 @@ class Rig(ABC):
 
     Parameters
     ----------
-    config : Section
+    config : RigConfig
         The rig's own ``Config``.
     clock : Clock
         The only source of time and the only way to wait.
     """
 
-    Config: ClassVar[type[Section]]
+    Config: ClassVar[type[RigConfig]]
 
-    def __init__(self, config: Section, clock: Clock) -> None:
+    def __init__(self, config: RigConfig, clock: Clock) -> None:
         self.config = config
         self.clock = clock
         self._owner: threading.Thread | None = None
