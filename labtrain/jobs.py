@@ -275,7 +275,6 @@ def _carry_out(
             run.finish("finished")
         except BaseException as error:
             stopped = isinstance(error, Interrupted | KeyboardInterrupt)
-            log.error("%s", error or type(error).__name__)
             _finish_quietly(run, "interrupted" if stopped else "failed")
             raise
     return summary

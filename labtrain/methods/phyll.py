@@ -176,6 +176,7 @@ class PhyLL:
         i, blocks = self.block, len(self.net.blocks)
         if self.epoch == 0:
             self._measure(i)
+            self.accuracy = float("nan")  # of the block before; this one has none yet
         if self._h is None:
             self._h = self._inputs(i)
         self._update(i, self._h, self.epoch / planned)
