@@ -54,7 +54,8 @@ class RandomWaves(StandIn):
         self._T = rng.standard_normal((n_out, n_in, 2)) @ np.array([1.0, 1.0j]) / np.sqrt(2 * n_in)
 
     def respond(self, x: Array) -> Array:
-        return np.abs(x @ self._T.T)
+        amplitude: Array = np.abs(x @ self._T.T)
+        return amplitude
 
 
 class Shuffled(StandIn):

@@ -205,7 +205,8 @@ class Drive:
         return self.kind == "affine" and self.low.size == 0
 
     def _wire(self, x: Array) -> Array:
-        return x if self.mix is None else x @ self.mix
+        # einsum and not @: the sum of a row must not be rounded differently in another batch.
+        return x if self.mix is None else np.einsum("ij,jk->ik", x, self.mix)
 
     def fit(self, x: Array) -> Drive:
         """Learn the column ranges of an ``affine`` drive from training activations (n, width)."""

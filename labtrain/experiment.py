@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from labtrain import config
 from labtrain.config import Loaded, Registered, Section
@@ -42,8 +42,27 @@ class Experiment(Section):
     network: NetworkConfig = NetworkConfig()
     training: Annotated[Section, Registered("methods", tag="method")]
     trials: Trials = Trials()
-    ablations: tuple[Ablation, ...] = ("off", "random", "shuffled", "no_skip", "ridge")
+    ablations: tuple[Ablation, ...] | None = Field(None, description="all that the method has when left out")
     run: RunOptions = RunOptions()
+
+    @model_validator(mode="after")
+    def _method_has_ablations(self) -> Experiment:
+        has = self.method_ablations
+        unfit = [name for name in self.ablations or () if name not in has]
+        if unfit:
+            raise ValueError(f"ablation {unfit[0]} does not exist for this method, which has {', '.join(has)}")
+        return self
+
+    @property
+    def method_ablations(self) -> tuple[Ablation, ...]:
+        """Ablations that make sense for the training method."""
+        has: tuple[Ablation, ...] = registered("methods", self.training, "method").ablations
+        return has
+
+    @property
+    def chosen_ablations(self) -> tuple[Ablation, ...]:
+        """Ablations to compute after each trial."""
+        return self.method_ablations if self.ablations is None else self.ablations
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Loaded[Experiment]:

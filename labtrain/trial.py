@@ -159,7 +159,7 @@ class Trial:
         """Shots of training and test together, at most."""
         blocks, classes = len(self.net.blocks), len(self.table.classes)
         train = self.method.planned_shots(blocks, len(self.split.train), len(self.split.validation), classes)
-        drives = train + len(self.split.test) * self.method.shots_per_prediction(blocks, classes)
+        drives: int = train + len(self.split.test) * self.method.shots_per_prediction(blocks, classes)
         return drives * self.experiment.rig.repeats
 
     def remember(self, shots: Iterable[tuple[str, Shots]]) -> None:

@@ -44,7 +44,7 @@ def expected() -> dict[str, dict[str, Any]]:
         elif isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             found[f"`{name}`"] = schema(field.annotation, f"{name}.")
         else:
-            found[f"`{name}`"] = {name: list(field.default)}
+            found[f"`{name}`"] = {name: field.default}
     return found
 
 

@@ -65,6 +65,7 @@ class Method(Protocol):
     """
 
     Config: ClassVar[type[Section]]
+    ablations: ClassVar[tuple[str, ...]]
     multiply_adds: int
 
     def start(self, net: PhysicalNetwork, data: Data, rng: np.random.Generator) -> None:

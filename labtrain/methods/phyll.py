@@ -50,6 +50,7 @@ class PhyLL:
     """Trains a network by physical local learning; the config section is :class:`PhyLLConfig`."""
 
     Config = PhyLLConfig
+    ablations = ("off", "random", "shuffled", "no_skip", "ridge")
 
     def __init__(self, config: PhyLLConfig) -> None:
         self.config = config

@@ -57,6 +57,7 @@ class Ridge:
     """Trains a readout of the first block's responses in one step."""
 
     Config = RidgeConfig
+    ablations = ("off", "random", "shuffled")
 
     def __init__(self, config: RidgeConfig) -> None:
         self.config = config
