@@ -80,6 +80,12 @@ class Shots:
     attempts: NDArray[np.int64]
     started_s: float
 
+    def __post_init__(self) -> None:
+        # A replayed log answers in row order; in another order of the same numbers, sums differ in the last bit.
+        for name in ("x", "y", "sigma"):
+            if (values := getattr(self, name)) is not None:
+                object.__setattr__(self, name, np.ascontiguousarray(values, dtype=np.float64))
+
     def __len__(self) -> int:
         return len(self.y)
 

@@ -1,7 +1,8 @@
 """A run on disk: every shot the moment it arrives, checkpoints, metrics, trials, notes, environment.
 
 A run is a folder: ``run.db`` (SQLite), ``config.yaml`` (the exact text), ``checkpoint.A.npz`` and ``checkpoint.B.npz``
-(the arrays of the last two checkpoints, written alternately), ``trial-000.npz`` (final arrays of each trial), ``lock``.
+(the arrays of the last two checkpoints, written alternately), ``trial-000.A.npz`` (final arrays of each trial; ``.B``
+after it has gone on further), ``lock``.
 
 Shots commit before anyone uses them. A checkpoint first puts its arrays on disk under the name that the *previous*
 checkpoint does not use, then names file, hash and the last chunk it has seen in one transaction: whenever the process
@@ -164,8 +165,7 @@ class Run(ShotLog):
         """
         self._writing()
         text, arrays = pack(state)
-        last = self._db.rows("SELECT file FROM checkpoints ORDER BY id DESC LIMIT 1")
-        file = "checkpoint.B.npz" if last == [("checkpoint.A.npz",)] else "checkpoint.A.npz"
+        file = _other("checkpoint", self._db.rows("SELECT file FROM checkpoints ORDER BY id DESC LIMIT 1"))
         with disk_errors(self.folder):
             digest = write_arrays(self.folder / file, arrays)
         with self._transaction(durable=True) as connection:
@@ -211,7 +211,8 @@ class Run(ShotLog):
         """
         self._writing()
         text, arrays = pack(state)
-        file = f"trial-{trial:03d}.npz"
+        before = self._db.rows("SELECT file FROM trials WHERE trial = ?", trial)
+        file = _other(f"trial-{trial:03d}", before)
         with disk_errors(self.folder):
             digest = write_arrays(self.folder / file, arrays)
         with self._transaction(durable=True) as connection:
@@ -219,6 +220,9 @@ class Run(ShotLog):
                 "INSERT OR REPLACE INTO trials VALUES (?, ?, ?, ?, ?, ?)",
                 (trial, self._clock.now(), json.dumps(results), text, file, digest),
             )
+        with disk_errors(self.folder):
+            for (superseded,) in before:
+                (self.folder / superseded).unlink(missing_ok=True)
 
     def trials(self) -> dict[int, dict[str, Any]]:
         """Results of the saved trials, by number."""
@@ -323,9 +327,9 @@ class Run(ShotLog):
             )
         changes = diff_config(self.config, config, ())
         if changes:
-            self._db.set_meta(config=config, config_text=config_text)
-            with disk_errors(self.folder):
+            with disk_errors(self.folder):  # the file first: a resume starts from it and adopts what a kill left out
                 write_bytes(self.folder / "config.yaml", config_text.encode())
+            self._db.set_meta(config=config, config_text=config_text)
             self.note("; ".join(changes), kind="config")
         return changes
 
@@ -334,6 +338,11 @@ _LOG_METRICS = (
     "INSERT INTO metrics(time_s, trial, step, value) VALUES (?, ?, ?, ?) "
     "ON CONFLICT(trial, step) DO UPDATE SET value = excluded.value"
 )
+
+
+def _other(name: str, current: list[tuple[Any, ...]]) -> str:
+    """Array file that the database does not name now: a kill before the transaction leaves the named one whole."""
+    return f"{name}.B.npz" if current == [(f"{name}.A.npz",)] else f"{name}.A.npz"
 
 
 def diff_config(old: dict[str, Any], new: dict[str, Any], allowed: Iterable[str]) -> list[str]:

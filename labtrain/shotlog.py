@@ -87,7 +87,7 @@ class ShotLog:
         replayable : bool
             False for shots outside training (a later evaluation): a resume does not expect to meet them again.
         """
-        if replayable and self._seen < self._logged:
+        if replayable and self.replaying:
             raise RunError(
                 f"{self.folder}: logged shots after chunk {self._seen} have not been replayed; "
                 "resume from the last checkpoint and replay them before measuring"
@@ -122,7 +122,7 @@ class ShotLog:
             If the log was made for another layer or for other drives, to the last bit.
         """
         done = 0
-        while done < len(x) and self._seen < self._logged:
+        while done < len(x) and self.replaying:
             sql = _SELECT + "WHERE id > ? AND replayable ORDER BY id LIMIT 1"
             chunk = _from_row(self._db.rows(sql, self._seen)[0])
             if (unlike := _difference(chunk, layer, x[done:])) is not None:
@@ -135,6 +135,11 @@ class ShotLog:
             self._seen = chunk.id
             done += len(chunk.shots)
             yield chunk.shots, chunk.state
+
+    @property
+    def replaying(self) -> bool:
+        """Whether logged shots are left that the state in memory has not used yet."""
+        return self._seen < self._logged
 
     def skip_replay(self) -> None:
         """Count all logged shots as used: what comes next begins after them."""

@@ -66,7 +66,9 @@ class Trainer:
         self.guard, self.clock, self.listeners = guard, clock, listeners
         self.table = load_table(experiment)
         self._index = 0
-        self._open: int | None = None
+        self._goal = 0
+        self._step = 0
+        self._testing = False
         self._shots = 0
         self._saved_at = 0.0
 
@@ -78,56 +80,84 @@ class Trainer:
         Interrupted
             After Ctrl-C or SIGTERM, once the chunk in progress is kept.
         """
-        trials, kept = self.experiment.trials, self.run.trials()
-        self._open = self._unfinished(kept)
-        todo = [i for i in range(trials.count) if i not in kept or kept[i]["goal"] != self._goal()]
-        # The trial that was broken off comes first: the next checkpoint overwrites the state it stands on.
-        for index in sorted(todo, key=lambda i: i != self._open):
-            self._trial(index, trials.first_seed + index, self.run.trial_state(index) if index in kept else None)
+        while (index := self._next()) is not None:
+            self._trial(index)
         kept = self.run.trials()
-        return summarise(self.table.classes, [kept[index] for index in range(trials.count)])
+        return summarise(self.table.classes, [kept[index] for index in range(self.experiment.trials.count)])
 
-    def _unfinished(self, kept: dict[int, dict[str, Any]]) -> int | None:
-        """Index of the trial whose last checkpoint has not led to a kept result yet."""
-        last = self.run.last_checkpoint()
-        if last is None:
-            return None
-        index = int(last[1]["index"])
-        return None if index in kept and kept[index]["goal"] == last[1]["goal"] else index
-
-    def _goal(self) -> int:
+    def _epochs(self) -> int:
         """How far each trial is to be trained; more epochs make a finished trial go on."""
         return int(getattr(self.experiment.training, "epochs", 1))
 
-    def _trial(self, index: int, seed: int, finished: dict[str, Any] | None) -> None:
+    def _next(self) -> int | None:
+        """Index of the next trial to do; None when all are done."""
+        kept, goal, last = self.run.trials(), self._epochs(), self._broken_off()
+        todo = [i for i in range(self.experiment.trials.count) if i not in kept or kept[i]["goal"] < goal]
+        if last is not None and last[1]["index"] in todo:
+            return int(last[1]["index"])  # first of all: the next checkpoint overwrites the state it stands on
+        return todo[0] if todo else None
+
+    def _broken_off(self) -> tuple[int | str, Any] | None:
+        """The last checkpoint, unless the trial it belongs to has been kept since."""
+        last = self.run.last_checkpoint()
+        if last is None:
+            return None
+        kept = self.run.trials().get(last[1]["index"])
+        return None if kept is not None and kept["goal"] == last[1]["goal"] else last
+
+    def _trial(self, index: int) -> None:
         """Train and test one trial, from its beginning, from its last checkpoint, or on from where it had ended."""
-        self._index = index
-        trial = Trial.begin(
-            self.experiment, self.rig, seed, table=self.table, wrap=self._logged, on_shots=self._on_shots
-        )
-        last = self.run.last_checkpoint() if index == self._open else None
-        if last is None:
+        self._index, last = index, self._broken_off()
+        if last is not None and last[1]["index"] == index:
+            self._step = int(last[0])
+            trial = self._begin(last[1]["goal"], last[1]["trial"])
+        else:
             self.run.skip_replay()  # whatever is logged belongs to trials that ended
-        state = finished if last is None else last[1]["trial"]
-        if state is not None:
-            trial.restore(state)
-            trial.remember((chunk.layer, chunk.shots) for chunk in self.run.seen(index))
-        self._shots = trial.cost.shots
-        self._emit(TrialStarted(index, self.experiment.trials.count, seed, trial.planned_shots(), self._shots))
-        if last is None:
+            kept = self.run.trials().get(index)
+            self._step = kept["steps"] if kept else 0
+            trial = self._begin(self._epochs(), self.run.trial_state(index) if kept else None)
             self._checkpoint(trial)
         self._steps(trial)
+        if self._goal != self._epochs() and not self.run.replaying:
+            trial = self._begin(self._epochs(), trial.state())
+            self._checkpoint(trial)
+            self._steps(trial)
+        self._testing = True
         self._emit(Testing(index))
         verdict = trial.test()
-        for name in self.experiment.ablations:
+        for name in self.experiment.chosen_ablations:
             self._emit(AblationStarted(index, name))
             verdict.ablations[name] = trial.ablation(name)
             self.guard.check()
         self._keep(trial, verdict)
-        self._emit(TrialFinished(index, seed, verdict.accuracy, verdict.ablations))
+        self._emit(TrialFinished(index, trial.seed, verdict.accuracy, verdict.ablations))
+
+    def _begin(self, goal: int, state: dict[str, Any] | None) -> Trial:
+        """The trial on its way to `goal`, from a state if there is one."""
+        self._goal, self._testing, experiment = goal, False, self.experiment
+        if goal != self._epochs():
+            training = experiment.training.model_copy(update={"epochs": goal})
+            experiment = experiment.model_copy(update={"training": training})
+        seed = experiment.trials.first_seed + self._index
+        trial = Trial.begin(experiment, self.rig, seed, table=self.table, wrap=self._logged, on_shots=self._on_shots)
+        if state is not None:
+            trial.restore(state)
+            trial.remember((chunk.layer, chunk.shots) for chunk in self.run.seen(self._index))
+        self._shots = trial.cost.shots
+        self._emit(TrialStarted(self._index, experiment.trials.count, seed, trial.planned_shots(), self._shots))
+        return trial
 
     def _steps(self, trial: Trial) -> None:
-        while (metrics := trial.step()) is not None:
+        """Train to the goal.
+
+        Epochs that were changed while a trial was broken off must not change what it has logged: more of them count
+        when the old goal is reached, fewer when nothing is left to replay.
+        """
+        while self._goal <= self._epochs() or self.run.replaying:
+            metrics = trial.step()
+            if metrics is None:
+                break
+            self._step = metrics.step
             self.run.log_metrics(self._index, metrics.step, asdict(metrics))
             self._emit(StepDone(self._index, metrics, trial.cost))
             if self.clock.monotonic() - self._saved_at >= self.experiment.run.checkpoint_s:
@@ -136,23 +166,25 @@ class Trainer:
         self._checkpoint(trial)
 
     def _checkpoint(self, trial: Trial) -> None:
-        step = trial.history[-1].step if trial.history else 0
-        self.run.checkpoint(step, {}, {"index": self._index, "goal": self._goal(), "trial": trial.state()})
+        self.run.checkpoint(self._step, {}, {"index": self._index, "goal": self._goal, "trial": trial.state()})
         self._saved_at = self.clock.monotonic()
 
     def _keep(self, trial: Trial, verdict: Verdict) -> None:
         """Results of a trial, and its final state: predictions and a later continuation start from there."""
+        kept = self.run.trials().get(self._index)
+        tested = Cost(**kept["test_cost"]) if kept else Cost()  # before the trial went on; its state counts it too
         results = {
             "seed": verdict.seed,
-            "goal": self._goal(),
+            "goal": self._goal,
+            "steps": self._step,
             "accuracy": verdict.accuracy,
             "confusion": verdict.confusion().tolist(),
             "ablations": verdict.ablations,
             "test_values_held_at_border": verdict.clipped,
             "drive_clipped_share": [block.drive.clipped_share for block in trial.net.blocks],
             "largest_goodness": getattr(trial.method, "largest_goodness", []),
-            "train_cost": verdict.train_cost.as_dict(),
-            "test_cost": verdict.test_cost.as_dict(),
+            "train_cost": (verdict.train_cost - tested).as_dict(),
+            "test_cost": (verdict.test_cost + tested).as_dict(),
         }
         state = trial.state()
         state["verdict"] = {"scores": verdict.scores, "labels": verdict.labels, "goodness": verdict.goodness}
@@ -162,7 +194,8 @@ class Trainer:
         return Recorded(layer, self._log, self.run.replay)
 
     def _log(self, name: str, shots: Shots, state: dict[str, Any]) -> None:
-        self.run.append(name, self._index, shots, state, self.rig.environment(), trial=self._index)
+        step = "test" if self._testing else self._step + 1
+        self.run.append(name, step, shots, state, self.rig.environment(), trial=self._index)
 
     def _on_shots(self, shots: int) -> None:
         self._shots += shots

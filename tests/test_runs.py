@@ -450,7 +450,7 @@ def test_a_reader_cannot_write(tmp_path: Path) -> None:
     assert not list((tmp_path / "run").glob("*.npz"))
 
 
-@pytest.mark.parametrize("name", ["checkpoint.A.npz", "trial-000.npz"])
+@pytest.mark.parametrize("name", ["checkpoint.A.npz", "trial-000.A.npz"])
 def test_damaged_arrays_are_named(tmp_path: Path, name: str) -> None:
     with create(tmp_path / "run") as run:
         run.checkpoint(0, {}, {"w": np.zeros(9)})
