@@ -191,7 +191,8 @@ def linear_accuracy(x: np.ndarray, labels: np.ndarray) -> float:
 @pytest.mark.parametrize("values", ["binary", "uniform"])
 @pytest.mark.parametrize("classes", [2, 8])
 def test_xor_tones_is_balanced_and_out_of_reach_of_a_linear_readout(values: str, classes: int) -> None:
-    tables = [xor(classes=classes, values=values, distractors=6, seed=seed) for seed in range(20)]
+    distractors = 10 if classes == 2 else 6
+    tables = [xor(classes=classes, values=values, distractors=distractors, seed=seed) for seed in range(20)]
     for table in tables:
         counts = np.bincount(table.labels, minlength=classes)
         assert np.abs(counts - 2000 / classes).max() < 4.5 * np.sqrt(2000 / classes * (1 - 1 / classes))
@@ -206,7 +207,7 @@ def test_xor_tones_is_balanced_and_out_of_reach_of_a_linear_readout(values: str,
 
 @pytest.mark.parametrize("values", ["binary", "uniform"])
 def test_xor_tones_is_linear_in_the_cross_terms_of_its_tones(values: str) -> None:
-    table = xor(classes=8, values=values, distractors=3)
+    table = xor(classes=8, values=values, distractors=6)
     places = [tuple(int(word) for word in name.split()[1::2]) for name in table.feature_names]
     assert places[:6] == [(0, 0), (1, 0), (0, 1), (1, 1), (0, 2), (1, 2)]
     bits = np.column_stack([table.features[:, 2 * k] * table.features[:, 2 * k + 1] < 0 for k in range(3)])
@@ -224,6 +225,24 @@ def test_xor_tones_fills_the_live_inputs_of_the_measured_cavity() -> None:
     assert table.inputs == xor().inputs  # the same task on a rig whose tones are all live
 
 
+def test_xor_tones_repeats_no_binary_row() -> None:
+    assert len(np.unique(xor().features, axis=0)) == 2000
+
+
+def test_xor_tones_takes_the_pair_it_is_told() -> None:
+    table = xor(classes=8, pair=(3, 1), distractors=6)
+    assert table.feature_names[:4] == ("speaker 3 tone 0", "speaker 1 tone 0", "speaker 3 tone 1", "speaker 1 tone 1")
+    bits = np.column_stack([table.features[:, 2 * k] * table.features[:, 2 * k + 1] < 0 for k in range(3)])
+    assert [table.classes[i] for i in table.labels] == ["".join("01"[int(b)] for b in row) for row in bits]
+
+
+def test_xor_tones_distractors_keep_off_the_signals_tones_if_told() -> None:
+    table = xor(distractors_share_tone=False)
+    tones = [int(name.split()[-1]) for name in table.feature_names]
+    assert tones[:2] == [0, 0]
+    assert 0 not in tones[2:]
+
+
 def test_xor_tones_repeats_with_its_seed_alone() -> None:
     assert xor(seed=1).fingerprint == xor(seed=1).fingerprint
     assert xor(seed=1).fingerprint != xor(seed=2).fingerprint
@@ -239,6 +258,13 @@ def test_xor_tones_repeats_with_its_seed_alone() -> None:
         ("classes: 8, live_tones: [0, 1]", "8 classes need 3 live tones, there are 2"),
         ("live_tones: [0, 5]", "live_tones [0, 5] must be distinct and from 0 to 4"),
         ("live_tones: [1, 1]", "live_tones [1, 1] must be distinct and from 0 to 4"),
+        ("pair: [2, 2]", "pair [2, 2] must be two speakers from 0 to 3"),
+        ("pair: [0, 4]", "pair [0, 4] must be two speakers from 0 to 3"),
+        ("rows: 5000", "asked 5000 rows, allowed 1 to 4096: 12 binary inputs have no more patterns"),
+        (
+            "distractors_share_tone: false, live_tones: [0, 1]",
+            "asked 10 distractors, allowed 0 to 4: 4 speakers x 2 live tones, less 1 tones of the signal",
+        ),
     ],
 )
 def test_xor_tones_that_do_not_fit_the_rig(keys: str, sentence: str) -> None:
