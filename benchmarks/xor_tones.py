@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from itertools import combinations
 
+import numpy as np
 from common import interval, load, percent, show, trials
 
 CONFIGS = {
@@ -29,8 +31,12 @@ def main() -> None:
     report = {
         title: trials(load(name), seeds, ("off", "random", "shuffled"), title) for title, name in CONFIGS.items()
     }
+    pairs = {
+        pair: trials(load("recorded-xor-ridge", f"dataset.pair={list(pair)}"), seeds, label=f"pair {pair}")["accuracy"]
+        for pair in combinations(range(4), 2)
+    }
     if options.json:
-        print(json.dumps(report))
+        print(json.dumps({"configs": report, "pairs": {f"{a}-{b}": found for (a, b), found in pairs.items()}}))
         return
     rows = []
     for title, found in report.items():
@@ -43,6 +49,11 @@ def main() -> None:
         f"xor-tones, 10 distractors, {options.trials} trials, test accuracy in %",
         ("what", "on", "off", "random", "shuffled", "on - random (95 %)"),
         rows,
+    )
+    show(
+        "ridge on the recorded cavity, which two speakers interfere on tone 0",
+        [*(f"{a} and {b}" for a, b in pairs), "mean of six"],
+        [[*map(percent, pairs.values()), f"{100 * np.mean(list(pairs.values())):.1f}"]],
     )
 
 
