@@ -20,9 +20,15 @@ def goodness(z: Array, xi: Array) -> Array:
     return result
 
 
-def loss_and_gradient(
-    W: Array, b: Array, xi: Array, theta: float, h: Array
-) -> tuple[float, Array, Array]:
+def side_by_side(h: Array) -> Array:
+    """Passes h (n, 1 + m, fan_in) as columns (fan_in, (1 + m) n): all positive ones, then the negative ones.
+
+    Every update works on whole rows of this array, which is why it is laid out once per measured pass.
+    """
+    return np.ascontiguousarray(h.transpose(2, 1, 0).reshape(h.shape[2], h.shape[0] * h.shape[1]))
+
+
+def loss_and_gradient(W: Array, b: Array, xi: Array, theta: float, passes: Array, n: int) -> tuple[float, Array, Array]:
     """Loss of positive against negative passes and its gradient.
 
     Parameters
@@ -30,35 +36,42 @@ def loss_and_gradient(
     W, b : ndarray (width, fan_in), (width,)
     xi : ndarray (width,), unit length
     theta : float
-    h : ndarray (n, 1 + m, fan_in)
-        Inputs of the linear map; column 0 is the positive pass, the others are negative passes.
+    passes : ndarray (fan_in, (1 + m) n)
+        Inputs of the linear map, as :func:`side_by_side` arranges them.
+    n : int
+        Number of samples.
 
     Returns
     -------
     loss : float, mean over all n m pairs
     dW, db : gradients, shaped like W and b
     """
-    n, columns, fan_in = h.shape
-    flat = h.reshape(n * columns, fan_in)
-    z = flat @ W.T + b
-    a = np.abs(z)
-    norm = np.sqrt(np.einsum("ij,ij->i", z, z))
-    safe = np.where(norm > 0, norm, 1.0)
-    g = ((a @ xi) / safe).reshape(n, columns)
+    z = W @ passes
+    z += b[:, None]
+    norm = np.sqrt(np.einsum("ij,ij->j", z, z))
+    norm[norm == 0] = 1.0  # z = 0 has goodness 0 and, below, no gradient
+    signed = np.sign(z)
+    signed *= xi[:, None]
+    g = np.einsum("ij,ij->j", signed, z)
+    g /= norm
 
-    margin = theta * (g[:, :1] - g[:, 1:])
+    per_pass = g.reshape(-1, n)
+    margin = theta * (per_pass[:1] - per_pass[1:])
     pairs = margin.size
-    loss = float(np.logaddexp(0.0, -margin).sum() / pairs)
-    slope = theta / pairs * np.exp(-np.logaddexp(0.0, margin))  # theta/pairs * sigmoid(-margin)
-    dg = np.concatenate([-slope.sum(axis=1, keepdims=True), slope], axis=1).reshape(-1, 1)
+    small = np.exp(-np.abs(margin))
+    loss = float((np.log1p(small).sum() - np.minimum(margin, 0.0).sum()) / pairs)
+    slope = np.where(margin >= 0, small, 1.0)  # theta/pairs * sigmoid(-margin), without overflow
+    slope *= theta / pairs / (1.0 + small)
+    dg = np.empty_like(per_pass)
+    np.negative(slope.sum(axis=0), out=dg[0])
+    dg[1:] = slope
 
-    # dg/da = (xi - g a/|a|)/|a|, and da/dz = sign(z), so that a sign(z) = z.
-    dz = np.sign(z)
-    dz *= xi
-    dz -= (g.reshape(-1) / safe)[:, None] * z
-    dz *= dg / safe[:, None]
-    dz[norm == 0] = 0.0
-    return loss, dz.T @ flat, dz.sum(axis=0)
+    # dg/dz = (sign(z) xi - g z/|z|)/|z|, because da/dz = sign(z) for a = |z|.
+    weight = dg.reshape(-1) / norm
+    signed *= weight
+    z *= weight * g / norm
+    signed -= z
+    return loss, signed @ passes.T, signed.sum(axis=1)
 
 
 def largest_goodness(xi: Array) -> float:

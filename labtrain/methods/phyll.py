@@ -18,7 +18,7 @@ from pydantic import Field
 
 from labtrain.config import Section
 from labtrain.methods.adam import Adam
-from labtrain.methods.goodness import goodness, largest_goodness, loss_and_gradient
+from labtrain.methods.goodness import goodness, largest_goodness, loss_and_gradient, side_by_side
 from labtrain.methods.method import Data, Metrics
 from labtrain.network import PhysicalNetwork
 
@@ -260,8 +260,9 @@ class PhyLL:
         """`inner` Adam updates of block `i` on measured inputs h (n, 1 + m, fan_in)."""
         block, pairs = self.net.blocks[i], self._pairs(i, h)
         rate = self.config.rate * (0.5 + 0.5 * np.cos(np.pi * progress) if self.config.decay == "cosine" else 1.0)
+        passes, n = side_by_side(pairs), len(pairs)
         for _ in range(self.config.inner):
-            loss, dW, db = loss_and_gradient(block.W, block.b, self.xi[i], self.config.theta, pairs)
+            loss, dW, db = loss_and_gradient(block.W, block.b, self.xi[i], self.config.theta, passes, n)
             self.adam[i].update(rate, [block.W, block.b], [dW, db])
         self.losses[i] = loss
         self.multiply_adds += 2 * self.config.inner * pairs.shape[0] * pairs.shape[1] * block.W.size
