@@ -19,10 +19,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ class Kill:
     ----------
     kind : "delay", "before", "after", "file" or "rename"
     phase : "training", "test" or "ablations"; the commit counted is one of this phase
-    what : "chunk", "metrics", "checkpoint", "trial" or "ablation": what the commit (or mark) is about
+    what : "chunk", "metrics", "checkpoint" or "trial": what the commit is about; "begun", "ablation": marks without one
     count : int
         Which one of them in this process, from 1.
     delay_s : float
@@ -110,7 +111,7 @@ class Child:
         transaction, write_arrays, replace = rundb.Database.transaction, run_module.write_arrays, os.replace
 
         def purpose() -> str:
-            frame = sys._getframe(2)
+            frame: FrameType | None = sys._getframe(2)
             while frame is not None and frame.f_code.co_name not in callers:
                 frame = frame.f_back
             return callers[frame.f_code.co_name] if frame is not None else "other"
@@ -125,7 +126,7 @@ class Child:
             self.tell(what)
 
         def written(path: Path, arrays: Any) -> str:
-            digest = write_arrays(path, arrays)
+            digest: str = write_arrays(path, arrays)
             self.at("file", purpose())
             return digest
 
@@ -136,7 +137,7 @@ class Child:
 
         rundb.Database.transaction = watched  # type: ignore[method-assign, assignment]
         run_module.write_arrays = written
-        os.replace = renamed
+        os.replace = renamed  # type: ignore[assignment]
         if folder is None:
             jobs.train(experiment.load(config, overrides), runs, [self.hear])
         else:
@@ -149,7 +150,7 @@ def start(
 ) -> tuple[int, list[tuple[float, str]]]:  # fmt: skip
     """Train in a process of its own (or resume `folder`), killed at `kill`; returns its exit status and marks.
 
-    Marks are (seconds since the start, "phase what"), one for each commit and each ablation begun.
+    Marks are (seconds since the start, "phase what"), one for each commit, each phase and each ablation begun.
     """
     told = {
         "kill": dataclasses.asdict(kill) if kill else None,
@@ -246,7 +247,8 @@ def shots_measured_again(a: Any, b: Any) -> list[str]:
 
 def moments(schedule: str, marks: Sequence[tuple[float, str]], rng: np.random.Generator) -> list[tuple[Kill, float]]:
     """Kills and checkpoint cadences for one schedule, from the marks of its uninterrupted run."""
-    steady = [(time_s, mark) for time_s, mark in marks if mark.split()[1] in ("chunk", "metrics", "ablation")]
+    # Checkpoints do not count: how many there are depends on the machine's speed.
+    steady = [(time_s, mark) for time_s, mark in marks if mark.split()[1] in ("begun", "chunk", "metrics", "ablation")]
     total = Counter(mark for _, mark in steady)
     training = [i for i, (_, mark) in enumerate(steady[:-1]) if mark.startswith("training")]
     lengths = np.array([steady[i + 1][0] - steady[i][0] for i in training])
@@ -264,7 +266,7 @@ def moments(schedule: str, marks: Sequence[tuple[float, str]], rng: np.random.Ge
     steps = total["training metrics"]
     for kind, what in (("before", "chunk"), ("after", "chunk"), ("after", "metrics")):
         drawn.append((Kill(kind, "training", what, any_of(f"training {what}")), float(rng.choice(CADENCES_S))))
-    # With a checkpoint after every step their number does not depend on the machine's speed.
+    # Except with one after every step.
     drawn += [(Kill(kind, "training", "checkpoint", int(rng.integers(2, steps + 1))), 0.0) for kind in
               (("before", "file") if schedule == "layerwise" else ("after", "rename"))]  # fmt: skip
     if schedule == "layerwise":
@@ -309,7 +311,7 @@ def main() -> int:
 
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="labtrain-kill-") as folder, ThreadPoolExecutor(2) as pool:
-        jobs = []
+        jobs: list[Future[dict[str, Any]]] = []
         for number, schedule in enumerate(SETTINGS):
             rng = np.random.default_rng([options.seed, number])
             marks = start(Path(folder) / schedule, None, SETTINGS[schedule])[1]

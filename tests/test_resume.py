@@ -106,9 +106,9 @@ def results(folder: Path, trial: int = 0) -> dict[str, Any]:
 # --- killed -----------------------------------------------------------------------------------------------------------
 
 CAVITY = (
-    "dataset.type=xor-tones", "dataset.values=uniform", "dataset.rows=300", "dataset.distractors=2", "rig.membranes=2", "rig.speakers=2",
-    "dataset.speakers=2", "rig.drift_walk_k=0.05", "network.width=8", "trials.count=1", "training.epochs=3",
-    "training.inner=2",
+    "dataset.type=xor-tones", "dataset.values=uniform", "dataset.rows=300", "dataset.distractors=2",
+    "dataset.speakers=2", "rig.speakers=2", "rig.membranes=2", "rig.drift_walk_k=0.05", "network.width=8",
+    "trials.count=1", "training.epochs=3", "training.inner=2",
 )  # fmt: skip
 
 
