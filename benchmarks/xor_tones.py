@@ -28,9 +28,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     seeds = range(options.trials)
-    report = {
-        title: trials(load(name), seeds, ("off", "random", "shuffled"), title) for title, name in CONFIGS.items()
-    }
+    report = {title: trials(load(name), seeds, ("off", "random", "shuffled"), title) for title, name in CONFIGS.items()}
     pairs = {
         pair: trials(load("recorded-xor-ridge", f"dataset.pair={list(pair)}"), seeds, label=f"pair {pair}")["accuracy"]
         for pair in combinations(range(4), 2)

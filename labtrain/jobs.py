@@ -85,12 +85,16 @@ def train(
     with Guard(f"go on with: labtrain resume {folder}") as guard, open_rig(experiment, clock) as rig:
         guard.push("rig", rig.safe)
         _check_network(experiment, rig, table)
-        origin = provenance.collect() | _identity(rig, table) | {
-            "rig": rig.provenance(),
-            "config_file": str(loaded.source),
-            "config_source": loaded.text,
-            "overrides": list(loaded.overrides),
-        }
+        origin = (
+            provenance.collect()
+            | _identity(rig, table)
+            | {
+                "rig": rig.provenance(),
+                "config_file": str(loaded.source),
+                "config_source": loaded.text,
+                "overrides": list(loaded.overrides),
+            }
+        )
         run = Run.create(
             folder, config_text=text, config=json.loads(experiment.model_dump_json()), provenance=origin, clock=clock
         )
@@ -123,9 +127,7 @@ def resume(
     clock, folder = clock or RealClock(), Path(folder)
     with Run.open(folder, write=True, clock=clock) as run:
         experiment = stored_experiment(run, overrides)
-        changes = run.adopt_config(
-            configuration.dump(experiment), json.loads(experiment.model_dump_json()), RESUMABLE
-        )
+        changes = run.adopt_config(configuration.dump(experiment), json.loads(experiment.model_dump_json()), RESUMABLE)
         for change in changes:
             log.info("resumed with %s", change)
         with Guard(f"go on with: labtrain resume {folder}") as guard, open_rig(experiment, clock) as rig:
@@ -267,12 +269,13 @@ def _carry_out(
     started = clock.monotonic()
     with LogFile(run.folder, clock) as logged:
         try:
+            run.mark("running")
             summary = Trainer(experiment, rig, run, guard, clock, [logged, *listeners]).train()
             summary |= {"seconds": clock.monotonic() - started, "run": str(run.folder)}
             with disk_errors(run.folder):
                 write_bytes(run.folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
             figures(run)
-            run.finish("finished")
+            run.mark("finished")
         except BaseException as error:
             stopped = isinstance(error, Interrupted | KeyboardInterrupt)
             _finish_quietly(run, "interrupted" if stopped else "failed")
@@ -283,7 +286,7 @@ def _carry_out(
 def _finish_quietly(run: Run, status: str) -> None:
     """Set the status on the way out of an error; a disk that is full must not hide that error."""
     try:
-        run.finish(status)
+        run.mark(status)
     except LabtrainError as error:
         log.error("status of the run not written: %s", error)
 
@@ -291,19 +294,14 @@ def _finish_quietly(run: Run, status: str) -> None:
 @contextmanager
 def _reopened(folder: Path, clock: Clock) -> Iterator[tuple[Experiment, Rig, Run, Guard]]:
     """A finished run with its rig, to measure more with what was trained."""
-    with Run.open(folder, write=False, clock=clock) as run:
-        status = run.status
+    with Run.open(folder, write=True, clock=clock) as run:
         if not run.trials():
             raise RunError(f"{folder}: no trial is finished yet; go on with `labtrain resume {folder}` first")
-    with Run.open(folder, write=True, clock=clock) as run:
-        try:
-            experiment = stored_experiment(run)
-            with Guard() as guard, open_rig(experiment, clock) as rig:
-                guard.push("rig", rig.safe)
-                _check_identity(run, _identity(rig, load_table(experiment)))
-                yield experiment, rig, run, guard
-        finally:
-            run.finish(status)
+        experiment = stored_experiment(run)
+        with Guard() as guard, open_rig(experiment, clock) as rig:
+            guard.push("rig", rig.safe)
+            _check_identity(run, _identity(rig, load_table(experiment)))
+            yield experiment, rig, run, guard
 
 
 def _trained(experiment: Experiment, rig: Rig, run: Run, guard: Guard, index: int, table: Table) -> Trial:

@@ -110,8 +110,8 @@ class Run(ShotLog):
         Parameters
         ----------
         write : bool
-            True to measure and train: takes the lock and sets the status to running. False to read, which works
-            while another process trains; :meth:`note` works then too.
+            True to measure and train: takes the lock. False to read, which works while another process trains;
+            :meth:`note` works then too.
 
         Raises
         ------
@@ -128,14 +128,13 @@ class Run(ShotLog):
         try:
             run = cls(folder, Database.open(folder, write=True), lock, clock)
             run._rewind()
-            run._db.set_meta(status="running")
         except BaseException:
             lock.release()
             raise
         return run
 
     def close(self) -> None:
-        """Release database and lock; the status stays as it is."""
+        """Release database and lock."""
         self._db.close()
         if self._lock is not None:
             self._lock.release()
@@ -281,8 +280,8 @@ class Run(ShotLog):
             return "interrupted"
         return status
 
-    def finish(self, status: str) -> None:
-        """Set the status that :meth:`close` leaves behind."""
+    def mark(self, status: str) -> None:
+        """Set the status; opening and closing leave it as it is."""
         if status not in STATUSES:
             raise ValueError(f"status {status!r}, allowed {', '.join(STATUSES)}")
         self._writing()

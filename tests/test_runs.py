@@ -214,9 +214,9 @@ def test_status_tells_the_killed_from_the_running(tmp_path: Path) -> None:
     run.close()
     assert reopen(run.folder, write=False).status == "interrupted"
     with reopen(run.folder) as run:
-        run.finish("finished")
+        run.mark("finished")
         with pytest.raises(ValueError, match="allowed running, finished"):
-            run.finish("done")
+            run.mark("done")
     assert reopen(run.folder, write=False).status == "finished"
 
 
@@ -443,7 +443,7 @@ def test_a_reader_cannot_write(tmp_path: Path) -> None:
             lambda: run.append("a", 0, shots(1), {}),
             lambda: run.checkpoint(0, {}, {}),
             lambda: run.save_trial(0, {}, {}),
-            lambda: run.finish("failed"),
+            lambda: run.mark("failed"),
         ):
             with pytest.raises(RunError, match="opened for reading"):
                 write()
@@ -613,7 +613,7 @@ def test_broken_runs_are_listed_with_their_reason(tmp_path: Path) -> None:
     with create(tmp_path / "c") as run:
         run.append("a", 0, shots(7), {})
         run.save_trial(0, {}, {})
-        run.finish("finished")
+        run.mark("finished")
     (tmp_path / "a").mkdir()
     create(tmp_path / "b").close()
     (tmp_path / "b" / "run.db").write_bytes(b"x" * 5000)
