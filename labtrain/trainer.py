@@ -127,7 +127,7 @@ class Trainer:
         verdict = trial.test()
         for name in self.experiment.chosen_ablations:
             self._emit(AblationStarted(index, name))
-            verdict.ablations[name] = trial.ablation(name)
+            verdict.ablations[name] = trial.ablation(name, self.guard.check)
             self.guard.check()
         self._keep(trial, verdict)
         self._emit(TrialFinished(index, trial.seed, verdict.accuracy, verdict.ablations))
@@ -224,9 +224,7 @@ def summarise(classes: Sequence[str], trials: Sequence[dict[str, Any]]) -> dict[
         "test_accuracy_sd": float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None,
         "test_accuracy_per_trial": accuracies,
         "seeds": [trial["seed"] for trial in trials],
-        "per_class": {
-            name: float(confusion[i, i] / rows[i]) if rows[i] else None for i, name in enumerate(classes)
-        },
+        "per_class": {name: float(confusion[i, i] / rows[i]) if rows[i] else None for i, name in enumerate(classes)},
         "confusion": confusion.tolist(),
     }
     for name, key in ABLATION_KEYS.items():

@@ -13,6 +13,7 @@ from labtrain.clock import Clock, RealClock
 from labtrain.controls import Logged, Off, RandomWaves, Shuffled
 from labtrain.datasets import Split, Table, split
 from labtrain.encoding import Encoder
+from labtrain.errors import MeasurementError
 from labtrain.experiment import Ablation, Experiment, registered
 from labtrain.layer import Averaged, Layer, PhysicalLayer, Shots
 from labtrain.ledger import Cost, Metered
@@ -117,6 +118,7 @@ class Trial:
         )
         self.method.start(self.net, data, np.random.default_rng([seed, 2]))
         self.seconds = 0.0
+        self.steps = 0
         self.history: list[Metrics] = []
 
     @classmethod
@@ -180,13 +182,15 @@ class Trial:
         finally:
             self.seconds += self.clock.monotonic() - started
         if metrics is not None:
+            self.steps = metrics.step
             self.history.append(metrics)
         return metrics
 
-    def fit(self) -> Trial:
-        """Train to the end."""
+    def fit(self, check: Callable[[], None] | None = None) -> Trial:
+        """Train to the end; `check` is called after every step and may raise to stop."""
         while self.step() is not None:
-            pass
+            if check is not None:
+                check()
         return self
 
     def scores(self, rows: Array) -> Array:
@@ -218,12 +222,13 @@ class Trial:
         clipped = int(self.net.encoder.scaler.outside(rows).sum())
         return Verdict(self.seed, scores, labels, clipped, goodness, before, self.cost - before)
 
-    def ablation(self, name: Ablation) -> float:
+    def ablation(self, name: Ablation, check: Callable[[], None] | None = None) -> float:
         """Test accuracy of the same trial with the physics replaced; to be called after :meth:`test`.
 
         ``off``: skip path only; ``random``: |T x| of equal width; ``shuffled``: true responses dealt to wrong samples;
-        ``no_skip``: the first block's responses alone, without the skip path; ``ridge``: a linear readout, one for each
-        candidate label, of the first block's responses.
+        ``no_skip``: the first block's responses alone, without the skip path, as far as they were measured; ``ridge``:
+        a linear readout, one for each candidate label, of the first block's responses. `check` is called after every
+        step and may raise to stop.
         """
         if name == "ridge":
             return self._ridge_readout()
@@ -243,7 +248,13 @@ class Trial:
         if name == "no_skip":
             shape = shape.model_copy(update={"layers": 1, "skip": False})
         again = Trial(self.experiment, self.table, self.split, layers, self.seed, self.clock, network=shape)
-        return again.fit().test().accuracy
+        try:
+            again.fit(check)
+        except MeasurementError:
+            # Where each epoch has labels of its own, a trial that stopped early measured none for the epochs left out.
+            if again.steps < self.steps:
+                raise
+        return again.test().accuracy
 
     def _ridge_readout(self) -> float:
         block, encoder = self.net.blocks[0], self.net.encoder
@@ -263,6 +274,7 @@ class Trial:
         return {
             "seed": self.seed,
             "seconds": self.seconds,
+            "steps": self.steps,
             "net": self.net.state(),
             "method": self.method.state(),
             "layers": [layer.state() for layer in self.layers],
@@ -271,7 +283,7 @@ class Trial:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Return to a state that :meth:`state` gave."""
-        self.seconds = state["seconds"]
+        self.seconds, self.steps = state["seconds"], state["steps"]
         self.net.restore(state["net"])
         self.method.restore(state["method"])
         for layer, saved, cost in zip(self.layers, state["layers"], state["costs"], strict=True):
@@ -285,9 +297,7 @@ def load_table(experiment: Experiment) -> Table:
     return table
 
 
-def _logged_candidates(
-    encoder: Encoder, block: Block, logged: Logged, rows: Array
-) -> tuple[Array, NDArray[np.bool_]]:
+def _logged_candidates(encoder: Encoder, block: Block, logged: Logged, rows: Array) -> tuple[Array, NDArray[np.bool_]]:
     """First-block responses (n, classes, n_out) to every label, and which of them were measured (n, classes)."""
     x = encoder.every_label(rows)
     n, k = x.shape[:2]

@@ -5,10 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from labtrain import jobs
 from labtrain.clock import SimulatedClock
+from labtrain.config import loads
 from labtrain.controls import Logged, Off, RandomWaves, Shuffled
-from labtrain.errors import MeasurementError
+from labtrain.errors import Interrupted, MeasurementError
+from labtrain.experiment import Experiment
 from labtrain.ledger import Metered
+from labtrain.trial import Trial
 from tests.worlds import Interference
 
 
@@ -48,3 +52,37 @@ def test_logged_answers_what_was_measured_and_nothing_else():
     assert str(caught.value) == (
         "logged responses: drive 2 of 3 was never measured; leave this ablation out of the config's list"
     )
+
+
+@pytest.fixture(scope="module")
+def broken_off():
+    """A trial whose training stopped after two of six epochs, each of which drew wrong labels of its own."""
+    text = (
+        "rig: {type: acoustic, membranes: 1, discs: 0}\n"
+        "dataset: {type: xor-tones, classes: 8, rows: 100, distractors: 4}\n"
+        "encoding: {label: overlay}\n"
+        "training: {method: phyll, schedule: joint, epochs: 6}\n"
+    )
+    experiment = loads(text, Experiment, "lab.yaml").value
+    with jobs.open_rig(experiment) as rig:
+        trial = Trial.begin(experiment, rig)
+        trial.step()
+        trial.step()
+        trial.test()
+        yield trial
+
+
+def test_no_skip_uses_what_was_measured_when_training_stopped_early(broken_off):
+    assert 0.0 <= broken_off.ablation("no_skip") <= 1.0
+    broken_off.steps = 3  # a label that the log should hold and does not is no early stop
+    with pytest.raises(MeasurementError, match="was never measured"):
+        broken_off.ablation("no_skip")
+
+
+@pytest.mark.parametrize("name", ["off", "random", "shuffled", "no_skip"])
+def test_an_ablation_can_be_stopped_after_any_step(broken_off, name):
+    def stop():
+        raise Interrupted("stopped")
+
+    with pytest.raises(Interrupted):
+        broken_off.ablation(name, stop)
