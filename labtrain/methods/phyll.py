@@ -14,9 +14,10 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from labtrain.config import Section
+from labtrain.errors import ConfigError
 from labtrain.methods.adam import Adam
 from labtrain.methods.goodness import goodness, largest_goodness, loss_and_gradient, side_by_side
 from labtrain.methods.method import Data, Metrics
@@ -45,6 +46,12 @@ class PhyLLConfig(Section):
         None, ge=1, description="accuracies without a better one on validation before training stops; none: never"
     )
 
+    @model_validator(mode="after")
+    def _nothing_ignored(self) -> PhyLLConfig:
+        if self.measured_negatives is not None and self.schedule == "joint":
+            raise ValueError("measured_negatives belongs to schedule layerwise; with joint, negatives decides")
+        return self
+
 
 class PhyLL:
     """Trains a network by physical local learning; the config section is :class:`PhyLLConfig`."""
@@ -59,6 +66,10 @@ class PhyLL:
     # -- the Method interface --------------------------------------------------------------------------------------
 
     def start(self, net: PhysicalNetwork, data: Data, rng: np.random.Generator) -> None:
+        if self.config.patience is not None and not len(data.validation_rows):
+            raise ConfigError(
+                "training.patience: there are no validation rows; set dataset.validation_fraction above 0"
+            )
         self.net, self.data = net, data
         # Separate streams: which labels are drawn must not depend on how many shots were shuffled before.
         self.rng, self.order_rng, self.predict_rng = rng.spawn(3)
@@ -164,7 +175,7 @@ class PhyLL:
                 scores = self.scores(self.net, self.data.validation_rows)
                 self.accuracy = float((scores.argmax(axis=1) == self.data.validation_labels).mean())
             else:
-                self.accuracy = float((total.argmax(axis=1) == 0).mean())
+                self.accuracy = self._training_accuracy(total)
             if self._out_of_patience(last):
                 self.epoch = self.config.epochs
         return self._metrics(self.config.epochs, "all layers")
@@ -228,8 +239,9 @@ class PhyLL:
         for block, y, xi in zip(self.net.blocks[: last + 1], responses, self.xi, strict=False):
             x = block.linear(block.inputs(y, x))
             total += goodness(x, xi)
-        truth = self.data.validation_labels if validation else 0  # the positive pass is column 0
-        return float((total.argmax(axis=1) == truth).mean())
+        if not validation:
+            return self._training_accuracy(total)
+        return float((total.argmax(axis=1) == self.data.validation_labels).mean())
 
     # -- shared by both schedules ----------------------------------------------------------------------------------
 
@@ -267,9 +279,15 @@ class PhyLL:
         self.losses[i] = loss
         self.multiply_adds += 2 * self.config.inner * pairs.shape[0] * pairs.shape[1] * block.W.size
 
+    def _training_accuracy(self, total: Array) -> float:
+        """Share of rows of `total` (n, 1 + m) won by column 0, the true label; NaN unless every label is there."""
+        if total.shape[1] < self.classes:
+            return float("nan")  # to win against a few wrong labels is easier than to be right
+        return float((total[:, 0] > total[:, 1:].max(axis=1)).mean())
+
     def _out_of_patience(self, last: bool) -> bool:
         """Keep the best weights on validation; True, with those weights back, when patience is over."""
-        if self.config.patience is None or not len(self.data.validation_rows):
+        if self.config.patience is None:
             return False
         if self.accuracy > self.best.get("accuracy", -1.0):
             self.best = {"accuracy": self.accuracy, "waited": 0, "net": self.net.state()}

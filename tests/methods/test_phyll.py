@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from labtrain.errors import ConfigError
 from labtrain.methods.method import Data
 from labtrain.methods.phyll import PhyLL
 from labtrain.network import EncodingConfig, NetworkConfig, build
@@ -120,6 +121,22 @@ def test_candidates_are_measured_in_random_order():
     first = (measured[:, 0] == in_label_order[:, 0]).all(axis=1).mean()
     assert 0.1 < first < 0.6  # one third by chance
     assert np.allclose(np.sort(measured, axis=1), np.sort(in_label_order, axis=1))
+
+
+@pytest.mark.parametrize("config", [{"schedule": "joint"}, {"measured_negatives": 1}])
+def test_training_accuracy_is_told_where_every_label_was_measured(config):
+    assert all(np.isnan(metrics.accuracy) for metrics in run(make(config)[1]))
+    assert run(make({**config, "negatives": "all", "measured_negatives": None})[1])[-1].accuracy > 0.5
+
+
+def test_settings_that_would_be_ignored_are_refused():
+    with pytest.raises(ConfigError) as caught:
+        make({"patience": 2})
+    assert str(caught.value) == (
+        "training.patience: there are no validation rows; set dataset.validation_fraction above 0"
+    )
+    with pytest.raises(ValueError, match="measured_negatives belongs to schedule layerwise; with joint, negatives"):
+        PhyLL.Config(schedule="joint", measured_negatives=1)
 
 
 def test_patience_brings_the_best_weights_back():
