@@ -93,9 +93,9 @@ class AcousticRig(Rig):
         }
 
     def environment(self) -> dict[str, float]:
-        """Temperature in the cavity at the next shot."""
+        """Temperature in the cavity at the latest shot: the reading that belongs to a chunk just measured."""
         layer = self._opened()
-        return layer.world.environment(layer.shot)
+        return layer.world.environment(max(layer.shot - 1, 0))
 
     def _opened(self) -> AcousticLayer:
         self.check_owner()

@@ -53,6 +53,16 @@ def test_answers_do_not_depend_on_chunks_and_a_state_brings_them_back():
         np.testing.assert_array_equal(layer.forward(DRIVE[77:]), rest)
 
 
+def test_the_temperature_logged_with_a_chunk_is_that_of_its_shots():
+    with rig(drift_walk_k=0.5) as acoustic:
+        (layer,) = acoustic.layers
+        read = []
+        for chunk in layer.measure(np.vstack([DRIVE, DRIVE])):
+            read.append(acoustic.environment())
+            assert read[-1] == acoustic.world.environment(layer.state()["shot"] - len(chunk))
+        assert len(read) == 3 and read[0] != read[1]
+
+
 def test_a_trial_restarts_noise_and_undoes_disturbances():
     with rig() as acoustic:
         (layer,) = acoustic.layers
