@@ -166,7 +166,12 @@ def init(
     target = to or Path(f"{name}.yaml")
     if target.exists():
         raise InputError(f"{target}: exists already; choose another name with --to FILE")
-    target.write_text(ready[name].read_text(encoding="utf-8"), encoding="utf-8")
+    try:
+        target.write_text(ready[name].read_text(encoding="utf-8"), encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"{target}: cannot be written ({error.strerror}); choose another place with --to FILE"
+        ) from None
     print(f"{target} written; next: labtrain train {target}")
 
 

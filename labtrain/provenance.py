@@ -15,18 +15,18 @@ PACKAGES = ("numpy", "scipy", "pydantic", "pyyaml")
 
 
 def git_commit(folder: Path) -> str | None:
-    """Commit of the checkout that `folder` lies in, with ``-dirty`` for uncommitted changes; None outside one."""
+    """Commit of the checkout that `folder` belongs to, with ``-dirty`` for uncommitted changes; None without one."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
     try:
-        described = subprocess.run(
-            ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
+        if not git("ls-files", "."):  # an environment that merely lies in somebody's checkout
+            return None
+        return git("describe", "--always", "--abbrev=40", "--dirty", "--exclude=*") or None
     except (OSError, subprocess.SubprocessError):
         return None
-    return described.stdout.strip() or None
 
 
 def collect() -> dict[str, Any]:

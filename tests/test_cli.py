@@ -119,6 +119,7 @@ def test_unfit_rows_are_refused_by_name(finished, content, sentence):
         (["config", "check", "acoustic.yaml", "--set", "rig.type=acustic"], "'acustic' (did you mean acoustic?)"),
         (["init", "acustic"], "labtrain: no ready configuration 'acustic' (did you mean acoustic?)"),
         (["init", "acoustic"], "labtrain: acoustic.yaml: exists already; choose another name with --to FILE"),
+        (["init", "acoustic", "--to", "no/a.yaml"], "cannot be written (No such file or directory); choose"),
         (["resume", "nowhere"], "labtrain: nowhere: no such run folder; `labtrain runs` lists the runs there are"),
         (["evaluate", "."], "labtrain: .: not a run folder (it has no run.db); `labtrain runs` lists"),
         (["train", "acoustic.yaml", "--set", "network.width=30"], "block 2 has 30 activations for 20 driven inputs"),

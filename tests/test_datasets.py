@@ -260,6 +260,10 @@ def test_xor_tones_repeats_with_its_seed_alone() -> None:
         ("live_tones: [1, 1]", "live_tones [1, 1] must be distinct and from 0 to 4"),
         ("pair: [2, 2]", "pair [2, 2] must be two speakers from 0 to 3"),
         ("pair: [0, 4]", "pair [0, 4] must be two speakers from 0 to 3"),
+        (
+            "speakers: 16, distractors: 66",
+            "68 binary inputs, allowed at most 62; ask for fewer distractors or set values: uniform",
+        ),
         ("rows: 5000", "asked 5000 rows, allowed 1 to 4096: 12 binary inputs have no more patterns"),
         (
             "distractors_share_tone: false, live_tones: [0, 1]",

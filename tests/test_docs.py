@@ -94,6 +94,7 @@ def test_the_rig_of_the_contributing_guide_works() -> None:
     names: dict[str, Any] = {}
     exec(compile(example, "CONTRIBUTING.md", "exec", dont_inherit=True), names)
     rig = names["EchoRig"](names["EchoRig"].Config(type="echo"), SimulatedClock())
+    assert rig.config.repeats == 1
     with rig:
         assert rig.layers[0].forward([[0.0, 0.1, 0.2, 1.0]]).tolist() == [[0.0, 0.1, 0.2, 1.0]]
 

@@ -70,6 +70,10 @@ class XorTones:
                     f"{len(live)} live tones, less {less} of the signal"
                 )
             inputs = 2 * self.xors + self.distractors
+            if self.values == "binary" and inputs > 62:
+                raise ValueError(
+                    f"{inputs} binary inputs, allowed at most 62; ask for fewer distractors or set values: uniform"
+                )
             if self.values == "binary" and self.rows > 2**inputs:
                 raise ValueError(
                     f"asked {self.rows} rows, allowed 1 to {2**inputs}: {inputs} binary inputs have no more patterns"
@@ -123,6 +127,5 @@ class XorTones:
         rows, inputs = shape
         if self.config.values == "binary":
             patterns = rng.choice(2**inputs, rows, replace=False)
-            bits: Array = 2.0 * ((patterns[:, None] >> np.arange(inputs)) & 1) - 1.0
-            return bits
+            return np.where((patterns[:, None] >> np.arange(inputs)) & 1, 1.0, -1.0)
         return rng.choice(np.array([-1.0, 1.0]), shape) * rng.uniform(DEAD_ZONE, 1.0, shape)
