@@ -131,7 +131,7 @@ def plan(config: ConfigFile, set_: Set = [], as_json: Json = False) -> None:  # 
     from labtrain import experiment, jobs
     from labtrain.report import plan_table
 
-    planned = jobs.plan(experiment.load(config, set_).value)
+    planned = jobs.plan(experiment.load(config, set_))
     if as_json:
         _print_json(planned)
     else:
@@ -178,9 +178,9 @@ def init(
 @config_app.command()
 def check(config: ConfigFile, set_: Set = []) -> None:  # noqa: B006
     """Check a configuration file; every error with its line, all at once."""
-    from labtrain import experiment
+    from labtrain import experiment, jobs
 
-    experiment.load(config, set_)
+    jobs.check(experiment.load(config, set_))
     print(f"{config}: good")
 
 

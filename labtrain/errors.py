@@ -29,6 +29,10 @@ class RunError(InputError):
     """A run folder is missing, in use, corrupt, of a newer version, or does not fit what was asked."""
 
 
+class RunExists(RunError):
+    """The run folder to be made is there already."""
+
+
 class MissingExtra(InputError):
     """An optional dependency is not installed; the message says what to install."""
 

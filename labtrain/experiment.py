@@ -30,6 +30,7 @@ class RunOptions(Section):
 
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]+$", description="of the run folder; default: the file's")
     checkpoint_s: float = Field(5.0, ge=0, description="seconds between checkpoints; 0: after every step")
+    threads: int = Field(1, ge=1, description="of the linear algebra; more help only very wide networks")
     notes: dict[str, str] = Field(default_factory=dict, description="operator, gain knobs, serial numbers, ...")
 
 

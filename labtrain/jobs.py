@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from time import gmtime, strftime
 from typing import Any
@@ -17,10 +19,10 @@ from labtrain import config as configuration
 from labtrain import provenance
 from labtrain.clock import Clock, RealClock
 from labtrain.config import Loaded
-from labtrain.datasets import split
+from labtrain.datasets import Split, split
 from labtrain.datasets.reader import read_rows
 from labtrain.datasets.table import Table
-from labtrain.errors import Interrupted, LabtrainError, RunError
+from labtrain.errors import InputError, Interrupted, LabtrainError, RunError, RunExists
 from labtrain.events import Listener
 from labtrain.experiment import Experiment, registered
 from labtrain.layer import PhysicalLayer, Recorded, Shots
@@ -36,6 +38,9 @@ from labtrain.trial import Trial, load_table
 
 log = logging.getLogger("labtrain")
 
+_SETTING = re.compile(r"\b(?:rig|dataset|encoding|network|training|trials|run)(?:\.\w+)+")
+
+SUMMARY = "summary.json"
 # What may differ when a run goes on; everything else would make another experiment of it.
 RESUMABLE = ("training.epochs", "trials.count", "run.checkpoint_s", "run.notes")
 
@@ -73,32 +78,26 @@ def train(
     """
     clock = clock or RealClock()
     experiment = loaded.value
-    table = load_table(experiment)
-    _check_trials(experiment, table)
-    name = experiment.run.name or loaded.source.stem
-    folder = Path(runs) / f"{strftime('%Y-%m-%d_%H-%M-%S', gmtime(clock.now()))}_{name}"
-    suffix = 1
-    while folder.exists():
-        suffix += 1
-        folder = folder.with_name(f"{folder.name.removesuffix(f'-{suffix - 1}')}-{suffix}")
-    text = configuration.dump(experiment)
-    with Guard(f"go on with: labtrain resume {folder}") as guard, open_rig(experiment, clock) as rig:
+    with _naming_lines(loaded):
+        table = load_table(experiment)
+        _check_trials(experiment, table)
+    with Guard() as guard, _naming_lines(loaded), open_rig(experiment, clock) as rig:
         guard.push("rig", rig.safe)
         _check_network(experiment, rig, table)
         origin = (
             provenance.collect()
             | _identity(rig, table)
             | {
+                "table": {"classes": table.classes, "feature_names": table.feature_names, "inputs": table.inputs},
                 "rig": rig.provenance(),
                 "config_file": str(loaded.source),
                 "config_source": loaded.text,
                 "overrides": list(loaded.overrides),
             }
         )
-        run = Run.create(
-            folder, config_text=text, config=json.loads(experiment.model_dump_json()), provenance=origin, clock=clock
-        )
-        with run:
+        name = f"{strftime('%Y-%m-%d_%H-%M-%S', gmtime(clock.now()))}_{experiment.run.name or loaded.source.stem}"
+        with _new_run(Path(runs) / name, experiment, origin, clock) as run:
+            guard.hint = f"go on with: labtrain resume {run.folder}"
             for key, value in experiment.run.notes.items():
                 run.note(f"{key}: {value}", kind="config")
             run.log_environment(rig.environment())
@@ -127,14 +126,31 @@ def resume(
     clock, folder = clock or RealClock(), Path(folder)
     with Run.open(folder, write=True, clock=clock) as run:
         experiment = stored_experiment(run, overrides)
-        changes = run.adopt_config(configuration.dump(experiment), json.loads(experiment.model_dump_json()), RESUMABLE)
-        for change in changes:
-            log.info("resumed with %s", change)
+        text, parsed = configuration.dump(experiment), json.loads(experiment.model_dump_json())
+        changes = run.config_changes(parsed, RESUMABLE)
+        _refuse_less(run, experiment)
+        if run.status == "finished" and not changes:
+            log.warning("%s: finished already, nothing is left to do", folder)
+            summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+            return summary
         with Guard(f"go on with: labtrain resume {folder}") as guard, open_rig(experiment, clock) as rig:
             guard.push("rig", rig.safe)
-            _check_identity(run, _identity(rig, load_table(experiment)))
+            _check_identity(run, rig, load_table(experiment))
+            run.adopt_config(text, parsed, RESUMABLE)
             run.log_environment(rig.environment())
             return _carry_out(experiment, rig, run, guard, clock, listeners)
+
+
+def check(loaded: Loaded[Experiment]) -> None:
+    """Check what can be checked of an experiment without touching a rig: its data set and the splits of all trials.
+
+    Raises
+    ------
+    InputError
+        Naming the line of the file that the error is about.
+    """
+    with _naming_lines(loaded):
+        _check_trials(loaded.value, load_table(loaded.value))
 
 
 def stored_experiment(run: Run, overrides: Sequence[str] = ()) -> Experiment:
@@ -156,6 +172,7 @@ def evaluate(folder: str | Path, clock: Clock | None = None) -> list[dict[str, A
     clock, rows = clock or RealClock(), []
     with _reopened(Path(folder), clock) as (experiment, rig, run, guard):
         table = load_table(experiment)
+        _check_identity(run, rig, table)
         for index, kept in run.trials().items():
             trial = _trained(experiment, rig, run, guard, index, table)
             verdict = trial.test()
@@ -191,23 +208,28 @@ def predict(folder: str | Path, rows_csv: str | Path, trial: int = 0, clock: Clo
     """
     clock = clock or RealClock()
     with _reopened(Path(folder), clock) as (experiment, rig, run, guard):
-        table = load_table(experiment)
-        where, rows = read_rows(rows_csv, table.feature_names)
-        network = _trained(experiment, rig, run, guard, trial, table)
-        network.net.encoder.refuse_outside(rows, where)
+        network = _trained(experiment, rig, run, guard, trial, None)
+        encoder = network.net.encoder
+        where, rows = read_rows(rows_csv, encoder.feature_names)
+        encoder.refuse_outside(rows, where)
         scores = network.scores(rows)
         best = np.sort(scores, axis=1)
         return [
-            Prediction(name, table.classes[int(row.argmax())], float(top[-1] - top[-2]))
+            Prediction(name, encoder.classes[int(row.argmax())], float(top[-1] - top[-2]))
             for name, row, top in zip(where, scores, best, strict=True)
         ]
 
 
-def plan(experiment: Experiment) -> dict[str, Any]:
+def plan(loaded: Loaded[Experiment]) -> dict[str, Any]:
     """What an experiment will cost at most, before anything runs: shots, hours at the rig's speed, disk.
 
     The rig is opened for its widths and seconds per shot; nothing is measured.
     """
+    with _naming_lines(loaded):
+        return _plan(loaded.value)
+
+
+def _plan(experiment: Experiment) -> dict[str, Any]:
     table = load_table(experiment)
     method: Method = registered("methods", experiment.training, "method")(experiment.training)
     _check_trials(experiment, table)
@@ -234,6 +256,61 @@ def plan(experiment: Experiment) -> dict[str, Any]:
     }
 
 
+@contextmanager
+def _naming_lines(loaded: Loaded[Experiment]) -> Iterator[None]:
+    """Add to an error about a setting where that setting stands, and what stands there if a variable is in it."""
+    try:
+        yield
+    except InputError as error:
+        key = _SETTING.search(str(error))
+        if key is None:
+            raise
+        where = loaded.where(key.group())
+        number = where.rpartition(":")[2]
+        line = loaded.text.splitlines()[int(number) - 1].strip() if number.isdigit() else ""
+        raise type(error)(f"{error} ({where}{': ' + line if '${' in line else ''})") from None
+
+
+def _new_run(folder: Path, experiment: Experiment, origin: dict[str, Any], clock: Clock) -> Run:
+    """A run in `folder`, or in the first of folder-2, folder-3, ... that nobody else has made."""
+    text, parsed = configuration.dump(experiment), json.loads(experiment.model_dump_json())
+    for suffix in count(1):
+        name = folder.name if suffix == 1 else f"{folder.name}-{suffix}"
+        with suppress(RunExists):
+            return Run.create(folder.with_name(name), config_text=text, config=parsed, provenance=origin, clock=clock)
+    raise AssertionError("count() does not end")
+
+
+def _refuse_less(run: Run, experiment: Experiment) -> None:
+    """Refuse to resume towards less than is done: results would mix, or drop out of the summary."""
+    for index, kept in run.trials().items():
+        epochs = getattr(experiment.training, "epochs", kept["goal"])
+        if epochs < kept["goal"]:
+            raise RunError(
+                f"{run.folder}: asked training.epochs {epochs}, trial {index} has {kept['goal']} behind it; "
+                f"ask for at least {kept['goal']}, or start a new run"
+            )
+        if index >= experiment.trials.count:
+            raise RunError(
+                f"{run.folder}: asked trials.count {experiment.trials.count}, {len(run.trials())} are finished; "
+                "ask for at least as many, or start a new run"
+            )
+
+
+def _stored_table(run: Run) -> Table:
+    """A table with the classes and features of a run and no data: enough to build its network again."""
+    kept = run.provenance["table"]
+    return Table(
+        np.zeros((1, len(kept["feature_names"]))),
+        np.zeros(1, dtype=np.int64),
+        tuple(kept["classes"]),
+        tuple(kept["feature_names"]),
+        None,
+        str(run.folder),
+        None if kept["inputs"] is None else tuple(kept["inputs"]),
+    )
+
+
 def _check_trials(experiment: Experiment, table: Table) -> None:
     """Every split must work before the first shot is spent."""
     for index in range(experiment.trials.count):
@@ -242,23 +319,33 @@ def _check_trials(experiment: Experiment, table: Table) -> None:
 
 def _check_network(experiment: Experiment, rig: Rig, table: Table) -> None:
     """Data, network and method must fit this rig before a run folder is made or a shot is spent."""
-    Trial.begin(experiment, rig, experiment.trials.first_seed, table=table)
+    trial = Trial.begin(experiment, rig, experiment.trials.first_seed, table=table)
+    for block in trial.net.blocks:
+        driven = block.drive.inputs.tolist()
+        if dead := [str(i) for i in block.layer.info.dead_inputs if i in driven]:
+            log.warning("network.drive.inputs: %s reach no output of this rig; leave them out", ", ".join(dead))
+            return
 
 
 def _identity(rig: Rig, table: Table) -> dict[str, Any]:
     return {"layers": {layer.name: layer.info.fingerprint for layer in rig.layers}, "data": table.fingerprint}
 
 
-def _check_identity(run: Run, now: dict[str, Any]) -> None:
-    """Refuse to go on with another rig or other data than the run began with."""
-    began = run.provenance
-    for name, fingerprint in now["layers"].items():
-        if began["layers"].get(name) != fingerprint:
+def _check_layers(run: Run, rig: Rig) -> None:
+    """Refuse to go on with another rig than the run began with."""
+    began = run.provenance["layers"]
+    for layer in rig.layers:
+        if began.get(layer.name) != layer.info.fingerprint:
             raise RunError(
-                f"{run.folder}: layer {name!r} was {began['layers'].get(name)} when the run began and is {fingerprint} "
-                "now; restore the rig, or start a new run"
+                f"{run.folder}: layer {layer.name!r} was {began.get(layer.name)} when the run began and is "
+                f"{layer.info.fingerprint} now; restore the rig, or start a new run"
             )
-    if began["data"] != now["data"]:
+
+
+def _check_identity(run: Run, rig: Rig, table: Table) -> None:
+    """Refuse to go on with another rig or other data than the run began with."""
+    _check_layers(run, rig)
+    if run.provenance["data"] != table.fingerprint:
         raise RunError(f"{run.folder}: the data set has changed since the run began; restore it, or start a new run")
 
 
@@ -273,7 +360,7 @@ def _carry_out(
             summary = Trainer(experiment, rig, run, guard, clock, [logged, *listeners]).train()
             summary |= {"seconds": clock.monotonic() - started, "run": str(run.folder)}
             with disk_errors(run.folder):
-                write_bytes(run.folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+                write_bytes(run.folder / SUMMARY, (json.dumps(summary, indent=2) + "\n").encode())
             figures(run)
             run.mark("finished")
         except BaseException as error:
@@ -300,12 +387,15 @@ def _reopened(folder: Path, clock: Clock) -> Iterator[tuple[Experiment, Rig, Run
         experiment = stored_experiment(run)
         with Guard() as guard, open_rig(experiment, clock) as rig:
             guard.push("rig", rig.safe)
-            _check_identity(run, _identity(rig, load_table(experiment)))
+            _check_layers(run, rig)
             yield experiment, rig, run, guard
 
 
-def _trained(experiment: Experiment, rig: Rig, run: Run, guard: Guard, index: int, table: Table) -> Trial:
-    """The trial as it ended; its further shots are logged apart from training."""
+def _trained(experiment: Experiment, rig: Rig, run: Run, guard: Guard, index: int, table: Table | None) -> Trial:
+    """The trial as it ended; its further shots are logged apart from training.
+
+    Without a table it can predict, though not test: a run knows its classes and features by heart.
+    """
 
     def keep(name: str, shots: Shots, state: dict[str, Any]) -> None:
         run.append(name, "after training", shots, state, rig.environment(), trial=index, replayable=False)
@@ -315,6 +405,15 @@ def _trained(experiment: Experiment, rig: Rig, run: Run, guard: Guard, index: in
 
     state = run.trial_state(index)
     seed = experiment.trials.first_seed + index
-    trial = Trial.begin(experiment, rig, seed, table=table, wrap=logged, on_shots=lambda _: guard.check())
+    only = np.arange(1)
+    trial = Trial.begin(
+        experiment,
+        rig,
+        seed,
+        table=_stored_table(run) if table is None else table,
+        parts=Split(only, only[:0], only[:0]) if table is None else None,
+        wrap=logged,
+        on_shots=lambda _: guard.check(),
+    )
     trial.restore(state)
     return trial

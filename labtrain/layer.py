@@ -42,6 +42,8 @@ class LayerInfo:
         Parts of `seconds_per_shot` spent waiting for the physics and recording it, in seconds.
     writes_per_shot : int
         Instrument configuration writes that one shot costs.
+    dead_inputs : tuple of int
+        Inputs known to reach no output.
     """
 
     n_in: int
@@ -54,6 +56,7 @@ class LayerInfo:
     settle_s: float = 0.0
     integration_s: float = 0.0
     writes_per_shot: int = 1
+    dead_inputs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,9 @@ class Cost:
     settle_s, integration_s : float
         Seconds of waiting and recording, estimated from the rig's stated times per shot.
     multiply_adds : int
-        Digital multiply-adds of the method, counted from array sizes.
+        Digital multiply-adds of linear maps forward, gradients and readouts, counted from array sizes.
     seconds_physics, seconds_digital : float
-        Wall time inside the layer's ``measure``, and everything else; measured.
+        Wall time inside the layer's ``measure``, logging of the shots included, and everything else; measured.
     """
 
     shots: int = 0

@@ -10,7 +10,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from labtrain.config import Section
 from labtrain.encoding import Drive, Encoder, FeatureScaler
@@ -34,8 +34,16 @@ class DriveConfig(Section):
     """How activations become drives in [0, 1]."""
 
     map: Literal["row_norm", "row_minmax", "affine"] = "affine"
-    inputs: tuple[int, ...] | None = Field(None, description="physical inputs in use; all when left out")
+    inputs: tuple[int, ...] | None = Field(None, min_length=1, description="physical inputs in use; all when left out")
     mix: bool = Field(False, description="send the activations through a fixed random matrix first")
+
+    @field_validator("inputs")
+    @classmethod
+    def _distinct(cls, inputs: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        for i in inputs or ():
+            if (inputs or ()).count(i) > 1:
+                raise ValueError(f"input {i} is named twice; name each once")
+        return inputs
 
 
 class NetworkConfig(Section):
@@ -86,6 +94,7 @@ class Block:
         self.W: Array = rng.uniform(-reach, reach, (width_out, self.fan_in))
         self.b: Array = rng.uniform(-reach, reach, width_out)
         self.learned = False
+        self.multiply_adds = 0  # of the forward map; a method counts its own updates
         self.y_mean: Array = np.zeros(n_out)
         self.y_scale: Array = np.ones(n_out)
 
@@ -121,6 +130,7 @@ class Block:
 
     def linear(self, h: Array) -> Array:
         """z = h W^T + b, (..., width_out)."""
+        self.multiply_adds += math.prod(h.shape[:-1]) * self.W.size
         rows = math.prod(h.shape[:-1])  # -1 would be ambiguous for a block without inputs
         result: Array = (h.reshape(rows, self.fan_in) @ self.W.T + self.b).reshape(*h.shape[:-1], len(self.b))
         return result
@@ -130,6 +140,7 @@ class Block:
             "W": self.W.copy(),
             "b": self.b.copy(),
             "learned": self.learned,
+            "multiply_adds": self.multiply_adds,
             "y_mean": self.y_mean,
             "y_scale": self.y_scale,
             "drive": self.drive.state(),
@@ -138,6 +149,7 @@ class Block:
     def restore(self, state: dict[str, Any]) -> None:
         self.W, self.b = np.array(state["W"]), np.array(state["b"])
         self.learned, self.y_mean, self.y_scale = bool(state["learned"]), state["y_mean"], state["y_scale"]
+        self.multiply_adds = int(state["multiply_adds"])
         self.drive.restore(state["drive"])
 
 
@@ -153,6 +165,11 @@ class PhysicalNetwork:
     def __init__(self, encoder: Encoder, blocks: Sequence[Block]) -> None:
         self.encoder = encoder
         self.blocks = tuple(blocks)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of all linear maps forward, counted from array sizes."""
+        return sum(block.multiply_adds for block in self.blocks)
 
     @property
     def parameters(self) -> int:

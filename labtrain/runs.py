@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from labtrain.clock import Clock
-from labtrain.errors import RunError
+from labtrain.errors import RunError, RunExists
 from labtrain.ownership import RunLock, refuse_network_share
 from labtrain.rundb import Database
 from labtrain.shotlog import ShotLog
@@ -86,7 +86,7 @@ class Run(ShotLog):
             try:
                 folder.mkdir(parents=True)
             except FileExistsError:
-                raise RunError(
+                raise RunExists(
                     f"{folder}: exists already; choose another name, or go on with it: `labtrain resume {folder}`"
                 ) from None
             lock = RunLock(folder)
@@ -310,21 +310,25 @@ class Run(ShotLog):
         provenance: dict[str, Any] = self._db.meta("provenance")
         return provenance
 
-    def adopt_config(self, config_text: str, config: dict[str, Any], allowed: Iterable[str]) -> list[str]:
-        """Go on with a changed configuration; differences are returned and noted.
+    def config_changes(self, config: dict[str, Any], allowed: Iterable[str]) -> list[str]:
+        """How a configuration differs from the run's, one line a key.
 
         Raises
         ------
         RunError
             If anything but the allowed keys differs; names what.
         """
-        self._writing()
         if wrong := diff_config(self.config, config, allowed):
             raise RunError(
                 f"{self.folder}: the config differs from the one this run began with ({'; '.join(wrong)}); "
                 "resume with the old values, or start a new run"
             )
-        changes = diff_config(self.config, config, ())
+        return diff_config(self.config, config, ())
+
+    def adopt_config(self, config_text: str, config: dict[str, Any], allowed: Iterable[str]) -> list[str]:
+        """Go on with a changed configuration; differences are returned and noted. Raises as :meth:`config_changes`."""
+        self._writing()
+        changes = self.config_changes(config, allowed)
         if changes:
             with disk_errors(self.folder):  # the file first: a resume starts from it and adopts what a kill left out
                 write_bytes(self.folder / "config.yaml", config_text.encode())

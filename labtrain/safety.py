@@ -29,7 +29,7 @@ class Guard:
     """
 
     def __init__(self, hint: str = "") -> None:
-        self._hint = hint
+        self.hint = hint
         self._safe: list[tuple[str, Callable[[], object]]] = []
         self._handlers: dict[signal.Signals, Any] = {}
         self._signal: signal.Signals | None = None
@@ -48,7 +48,7 @@ class Guard:
         """Raise Interrupted if a signal has arrived; call it where stopping loses nothing."""
         if self._signal is not None:
             cause = "Ctrl-C" if self._signal == signal.SIGINT else self._signal.name
-            raise Interrupted("; ".join(filter(None, [f"stopped by {cause}, everything measured is kept", self._hint])))
+            raise Interrupted("; ".join(filter(None, [f"stopped by {cause}, everything measured is kept", self.hint])))
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():

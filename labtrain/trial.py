@@ -13,7 +13,7 @@ from labtrain.clock import Clock, RealClock
 from labtrain.controls import Logged, Off, RandomWaves, Shuffled
 from labtrain.datasets import Split, Table, split
 from labtrain.encoding import Encoder
-from labtrain.errors import MeasurementError
+from labtrain.errors import InputError, MeasurementError
 from labtrain.experiment import Ablation, Experiment, registered
 from labtrain.layer import Averaged, Layer, PhysicalLayer, Shots
 from labtrain.ledger import Cost, Metered
@@ -22,6 +22,7 @@ from labtrain.methods.phyll import PhyLL
 from labtrain.methods.ridge import solve
 from labtrain.network import Block, NetworkConfig, build
 from labtrain.rigs.rig import Rig
+from labtrain.threads import blas_threads
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -129,6 +130,7 @@ class Trial:
         seed: int = 0,
         *,
         table: Table | None = None,
+        parts: Split | None = None,
         wrap: Callable[[PhysicalLayer], PhysicalLayer] | None = None,
         on_shots: Callable[[int], None] | None = None,
     ) -> Trial:
@@ -138,6 +140,8 @@ class Trial:
         ----------
         table : Table, optional
             The data set, if it is loaded already.
+        parts : Split, optional
+            Instead of the split that the experiment asks for.
         wrap : callable, optional
             Put in front of each of the rig's layers, as a run's log is.
         """
@@ -146,7 +150,7 @@ class Trial:
         repeats = experiment.rig.repeats
         layers = [wrap(layer) if wrap else layer for layer in rig.layers]
         layers = [Averaged(layer, repeats) if repeats > 1 else layer for layer in layers]
-        parts = split(table, experiment.dataset, seed)
+        parts = parts or split(table, experiment.dataset, seed)
         return cls(experiment, table, parts, layers, seed, rig.clock, on_shots)
 
     @property
@@ -154,7 +158,8 @@ class Trial:
         """Everything spent so far."""
         total = sum((layer.cost for layer in self.layers), Cost())
         return total + Cost(
-            multiply_adds=self.method.multiply_adds, seconds_digital=max(0.0, self.seconds - total.seconds_physics)
+            multiply_adds=self.method.multiply_adds + self.net.multiply_adds,
+            seconds_digital=max(0.0, self.seconds - total.seconds_physics),
         )
 
     def planned_shots(self) -> int:
@@ -178,7 +183,8 @@ class Trial:
         """Do the method's next step; None when training is over."""
         started = self.clock.monotonic()
         try:
-            metrics = self.method.step()
+            with blas_threads(self.experiment.run.threads):
+                metrics = self.method.step()
         finally:
             self.seconds += self.clock.monotonic() - started
         if metrics is not None:
@@ -195,7 +201,13 @@ class Trial:
 
     def scores(self, rows: Array) -> Array:
         """Score of each class for raw feature rows (n, d): (n, classes). Costs shots."""
-        return self.method.scores(self.net, rows)
+        self._check_trained()
+        with blas_threads(self.experiment.run.threads):
+            return self.method.scores(self.net, rows)
+
+    def _check_trained(self) -> None:
+        if self.steps == 0:
+            raise InputError("the network of this trial has not been trained; call fit() first")
 
     def predict(self, rows: Array) -> list[str]:
         """Names of the winning classes for raw feature rows (n, d). Costs shots.
@@ -212,12 +224,14 @@ class Trial:
     def test(self) -> Verdict:
         """Measure the test rows, once."""
         rows, labels = self.table.features[self.split.test], self.table.labels[self.split.test]
+        self._check_trained()
         before, started = self.cost, self.clock.monotonic()
-        if isinstance(self.method, PhyLL):
-            goodness = self.method.goodness_per_block(self.net, rows)
-            scores = goodness.sum(axis=0)
-        else:
-            goodness, scores = None, self.method.scores(self.net, rows)
+        with blas_threads(self.experiment.run.threads):
+            if isinstance(self.method, PhyLL):
+                goodness = self.method.goodness_per_block(self.net, rows)
+                scores = goodness.sum(axis=0)
+            else:
+                goodness, scores = None, self.method.scores(self.net, rows)
         self.seconds += self.clock.monotonic() - started
         clipped = int(self.net.encoder.scaler.outside(rows).sum())
         return Verdict(self.seed, scores, labels, clipped, goodness, before, self.cost - before)

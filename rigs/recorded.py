@@ -94,6 +94,7 @@ class RecordedRig(Rig):
             y_unit=config.y_unit,
             fingerprint=f"recorded:{digest.hexdigest()[:16]}",
             simulated=True,
+            dead_inputs=twin.dead_inputs,
         )
         noise = config.noise_scale * errors if config.noise == "residuals" else None
         self._layer = RecordedLayer(twin, noise, info, config.seed, self.clock)
@@ -107,7 +108,7 @@ class RecordedRig(Rig):
         )
         if twin.dead_inputs:
             dead = ", ".join(map(str, twin.dead_inputs))
-            _LOG.warning(
+            _LOG.info(
                 "recorded rig: inputs %s reach no output; use the other %d (network.drive.inputs)",
                 *(dead, len(twin.live_inputs)),
             )

@@ -23,7 +23,7 @@ FLOORS = (
     ("labtrain", "configs", "data", "errors", "clock", "limits", "registry"),
     ("encoding", "sim"),
     ("layer", "config", "config_errors", "yaml_lines", "storage", "rundb", "runs", "runlist", "shotlog", "ownership",
-     "safety", "provenance", "ledger"),
+     "safety", "provenance", "ledger", "threads"),
     ("network", "twin", "datasets"),
     ("methods", "rigs", "experiment"),
     ("controls", "trial", "trainer", "events"),

@@ -116,7 +116,6 @@ class PhyLL:
         for block, xi in zip(net.blocks, self.xi, strict=True):
             h = block.inputs(block.measure(x, self.predict_rng), x)
             x = block.linear(h)
-            self.multiply_adds += h.shape[0] * h.shape[1] * block.W.size
             found.append(goodness(x, xi))
         return np.stack(found)
 
