@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,7 +20,8 @@ from labtrain.experiment import Experiment
 from labtrain.jobs import open_rig
 from labtrain.trial import Trial, load_table
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
+os.environ.setdefault("LABTRAIN_DATA", str(ROOT.parent / "shared" / "data"))
 
 
 def load(name: str, *overrides: str) -> Experiment:

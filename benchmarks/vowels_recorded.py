@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import time
 from pathlib import Path
@@ -53,7 +54,7 @@ def speed(seeds: range, model: Path) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(2)
-    data = published.data_folder()
+    data = Path(os.environ["LABTRAIN_DATA"])
     features, labels = published.read_vowels(data)
     x, y = published.read_cavity(data)
     physics, _ = published.fitted_physics("deep", x, y, model)
@@ -70,7 +71,9 @@ def speed(seeds: range, model: Path) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--speed", action="store_true", help="time against the published procedure in PyTorch")
-    parser.add_argument("--model", type=Path, default=ROOT / "build" / "forward.pt", help="fitted forward model")
+    parser.add_argument(
+        "--model", type=Path, default=ROOT / "build" / "published-forward-model.pt", help="fitted forward model"
+    )
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     started = time.perf_counter()
