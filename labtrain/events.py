@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from labtrain.ledger import Cost
 from labtrain.methods.method import Metrics
 
 
 @dataclass(frozen=True)
+class RunStarted:
+    """The run folder is there; the first event of all. `resumed`: it was there before; `changes`: of its config."""
+
+    folder: Path
+    resumed: bool = False
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class TrialStarted:
-    """Trial `index` of `count` begins, or goes on after a resume."""
+    """Trial `index`, from 0, of `count` begins, or goes on after a resume; 0 `ablations`: how many is not known."""
 
     index: int
     count: int
     seed: int
     planned_shots: int
     done_shots: int
+    ablations: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,5 +73,14 @@ class TrialFinished:
     ablations: dict[str, float]
 
 
-Event = TrialStarted | ShotsArrived | StepDone | Testing | AblationStarted | TrialFinished
+@dataclass(frozen=True)
+class RunFinished:
+    """All trials are done; mean and sample standard deviation (None for one trial) of their test accuracies."""
+
+    trials: int
+    accuracy: float
+    accuracy_sd: float | None
+
+
+Event = RunStarted | TrialStarted | ShotsArrived | StepDone | Testing | AblationStarted | TrialFinished | RunFinished
 Listener = Callable[[Event], None]

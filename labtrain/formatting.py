@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 
 def hours(seconds: float) -> str:
     """h:mm:ss, rounded to whole seconds: ``0:01:05``; hours are not folded into days."""
@@ -37,6 +40,27 @@ def size(count: float) -> str:
     return f"{count / 1000:.1f} TB"
 
 
-def rate(per_second: float) -> str:
-    """Events per second with two significant digits below ten and whole numbers above: ``0.031/s``, ``1,234/s``."""
+def rate(per_second: float | None) -> str:
+    """Per second: ``0.031/s``, ``1,234/s``; two significant digits below ten, whole numbers above, a dash for None."""
+    if per_second is None:
+        return "-/s"
     return f"{per_second:,.0f}/s" if per_second >= 10 else f"{per_second:.2g}/s"
+
+
+def losses(values: Sequence[float], digits: int = 3) -> str:
+    """Latest loss of each layer: ``layer 1 0.052, layer 2 -``; of a single one the number alone; nan is a dash."""
+    numbers = ["-" if math.isnan(value) else f"{value:.{digits}g}" for value in values]
+    if len(numbers) == 1:
+        return numbers[0]
+    return ", ".join(f"layer {i} {number}" for i, number in enumerate(numbers, start=1))
+
+
+def trial_name(index: int, count: int, seed: int) -> str:
+    """``trial 0 (1 of 3), seed 7``: numbered from 0 as files and options are."""
+    return f"trial {index} ({index + 1} of {count}), seed {seed}"
+
+
+def ablation_name(name: str, number: int, count: int) -> str:
+    """``ablation 2 of 5: no skip``; `number` counts from 1, a `count` of 0 is not known."""
+    of = f" of {count}" if count else ""
+    return f"ablation {number}{of}: {name.replace('_', ' ')}"

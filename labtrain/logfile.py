@@ -11,8 +11,18 @@ from typing import Self
 
 from labtrain.clock import Clock, RealClock
 from labtrain.errors import LabtrainError, RunError
-from labtrain.events import AblationStarted, Event, ShotsArrived, StepDone, Testing, TrialFinished, TrialStarted
-from labtrain.formatting import percent
+from labtrain.events import (
+    AblationStarted,
+    Event,
+    RunFinished,
+    RunStarted,
+    ShotsArrived,
+    StepDone,
+    Testing,
+    TrialFinished,
+    TrialStarted,
+)
+from labtrain.formatting import ablation_name, losses, percent, points, trial_name
 from labtrain.storage import disk_errors
 
 log = logging.getLogger("labtrain")
@@ -43,6 +53,8 @@ class LogFile:
         self._cadence_s = cadence_s
         self._handler: _Handler | None = None
         self._level = logging.NOTSET
+        self._trial = TrialStarted(0, 0, 0, 0, 0)
+        self._ablation = 0
         self._stage = ""
         self._step_at_s = 0.0
 
@@ -75,20 +87,30 @@ class LogFile:
     def __call__(self, event: Event) -> None:
         """Log an event."""
         match event:
+            case RunStarted():
+                log.info("run %s", "goes on" if event.resumed else "begins")
+                for change in event.changes:
+                    log.info("changed: %s", change)
             case TrialStarted():
-                self._stage = ""
-                how = f"goes on after {event.done_shots} shots" if event.done_shots else "begins"
-                text = "trial %d %s (number %d of %d): seed %d, at most %d shots"
-                log.info(text, event.index, how, event.index + 1, event.count, event.seed, event.planned_shots)
+                self._stage, self._trial, self._ablation = "", event, 0
+                done, planned = event.done_shots, event.planned_shots
+                plan = f"at most {planned} shots" if done <= planned else "more shots than a trial of its own"
+                how = f"goes on after {done} shots" if done else "begins"
+                log.info("%s %s: %s", trial_name(event.index, event.count, event.seed), how, plan)
             case StepDone():
                 self._step(event)
             case Testing():
                 log.info("trial %d: testing", event.index)
             case AblationStarted():
-                log.info("trial %d: ablation %s", event.index, event.name)
+                self._ablation += 1
+                name = ablation_name(event.name, self._ablation, self._trial.ablations)
+                log.info("trial %d: %s", event.index, name)
             case TrialFinished():
-                others = "".join(f", {name} {percent(value)}" for name, value in event.ablations.items())
+                others = "".join(f", {n.replace('_', ' ')} {percent(value)}" for n, value in event.ablations.items())
                 log.info("trial %d finished: test accuracy %s%s", event.index, percent(event.accuracy), others)
+            case RunFinished():
+                of = f"mean of {event.trials} trials {percent(event.accuracy)}, sd {points(event.accuracy_sd)}"
+                log.info("run finished: test accuracy, %s", of if event.trials > 1 else percent(event.accuracy))
             case ShotsArrived():
                 pass  # every shot is in run.db
 
@@ -104,7 +126,7 @@ class LogFile:
             metrics.step,
             metrics.steps,
             metrics.stage,
-            " ".join(f"{loss:.6g}" for loss in metrics.losses),
+            losses(metrics.losses, digits=6),
             percent(metrics.accuracy),
             metrics.accuracy_on,
             event.cost.shots,

@@ -18,19 +18,32 @@ from rich.table import Table
 from rich.text import Text
 
 from labtrain.clock import Clock, RealClock
-from labtrain.events import AblationStarted, Event, ShotsArrived, StepDone, Testing, TrialFinished, TrialStarted
-from labtrain.formatting import duration, hours, percent, points, rate
+from labtrain.events import (
+    AblationStarted,
+    Event,
+    RunFinished,
+    RunStarted,
+    ShotsArrived,
+    StepDone,
+    Testing,
+    TrialFinished,
+    TrialStarted,
+)
+from labtrain.formatting import ablation_name, duration, hours, losses, percent, points, rate, trial_name
 from labtrain.methods.method import Metrics
 from labtrain.pace import Pace
 
 LINE_EVERY_S = 10.0
+BAR = 28  # columns
+SAVED = "saved"
 
 
 class Progress:
     """A listener that shows how far training is and how long it will take; use it in a ``with`` block.
 
-    On a terminal a few lines that renew themselves; elsewhere a plain line about every ten seconds. In both cases one
-    line stays for each finished trial, and warnings of labtrain appear among them.
+    On a terminal a few lines that renew themselves; elsewhere a plain line about every ten seconds, and one for each
+    ablation. In both cases a line stays for the run folder and for each finished trial, and warnings of labtrain appear
+    among them.
 
     Parameters
     ----------
@@ -80,6 +93,10 @@ class Progress:
         """Take note of an event, and write a line when one is due."""
         self._pace(event)
         match event:
+            case RunStarted(folder=folder):
+                if not self.quiet:
+                    self._say(f"run folder: {folder}")
+                return
             case TrialStarted():
                 self._trial, self._metrics, self._stage = event, None, "measuring"
             case StepDone(metrics=metrics):
@@ -87,17 +104,19 @@ class Progress:
             case Testing():
                 self._stage = "testing"
             case AblationStarted(name=name):
-                self._stage = f"ablation {name.replace('_', ' ')}"
+                self._stage = ablation_name(name, self._pace.ablation, self._trial.ablations)
+                self._line_at_s = -math.inf  # it may take minutes in which nothing else is told
             case TrialFinished():
-                self._stage = "saved"
+                self._stage = SAVED
                 if not self.quiet:
                     self._say(self._finished(event))
                 return
-            case ShotsArrived():
+            case ShotsArrived() | RunFinished():
                 pass
         if self._live is None and not self.quiet and self._clock.monotonic() >= self._line_at_s + LINE_EVERY_S:
             self._line_at_s = self._clock.monotonic()
-            self._say(", ".join(filter(None, [self._where(), *self._learned(), *self._shots(), self._times()])))
+            learned = [] if self._pace.ablation else [*self._learned(), ", ".join(self._shots())]
+            self._say(", ".join([self._where(), *learned, self._times()]))
 
     def _say(self, line: str) -> None:
         """A line that stays; above the live display, if there is one."""
@@ -106,26 +125,27 @@ class Progress:
     # --- the words ----------------------------------------------------------------------------------------------------
 
     def _where(self) -> str:
-        number = f"trial {self._trial.index + 1} of {self._trial.count}, " if self._trial.count else ""
-        return number + self._stage
+        trial = self._trial
+        return f"{trial_name(trial.index, trial.count, trial.seed)}, {self._stage}" if trial.count else self._stage
 
     def _learned(self) -> list[str]:
         if (metrics := self._metrics) is None:
             return []
-        losses = " ".join("-" if math.isnan(loss) else f"{loss:.3g}" for loss in metrics.losses)
         accuracy = f"accuracy {percent(metrics.accuracy)} ({metrics.accuracy_on})"
-        return [f"step {metrics.step:,} of {metrics.steps:,}", f"loss {losses}", accuracy]
+        return [f"step {metrics.step:,} of {metrics.steps:,}", f"loss {losses(metrics.losses)}", accuracy]
 
-    def _shots(self) -> list[str]:
-        done = f"shots {self._pace.shots:,} of {self._trial.planned_shots:,}"
-        return [done, rate(self._pace.shots_per_s())] if self._pace.shots else [done]
+    def _shots(self) -> tuple[str, str]:
+        """Shots done, of those planned as long as the plan holds, and their rate."""
+        done, planned, recent = self._pace.shots, self._trial.planned_shots, self._pace.shots_per_s()
+        # A trial that goes on to more epochs measures anew what its plan counts once.
+        return f"shots {done:,} of {planned:,}" if done <= planned else f"shots {done:,}", rate(recent)
 
     def _times(self) -> str:
-        left = self._pace.left_s()
-        if left is None:
-            return f"{hours(self._pace.elapsed_s())} elapsed"
+        elapsed, left = f"{hours(self._pace.elapsed_s())} elapsed", self._pace.left_s()
+        if left is None or round(left) == 0:  # an estimate that has run out says nothing
+            return elapsed
         about = "" if self._pace.sure else "about "
-        return f"{hours(self._pace.elapsed_s())} elapsed, {about}{hours(left)} left"
+        return f"{elapsed}, {about}{hours(left)} left for the whole run"
 
     def _finished(self, event: TrialFinished) -> str:
         """One line for the record: the result and, beside it, what each ablation reached."""
@@ -133,28 +153,47 @@ class Progress:
         beside = f" ({others})" if others else ""
         took = duration(self._pace.trial_s())
         return (
-            f"trial {event.index + 1} of {self._trial.count}, seed {event.seed}: "
+            f"{trial_name(event.index, self._trial.count, event.seed)}: "
             f"test accuracy {percent(event.accuracy)}{beside} in {took}"
         )
 
     # --- the live display ---------------------------------------------------------------------------------------------
 
     def _view(self) -> RenderableType:
-        metrics, trial, pace = self._metrics, self._trial, self._pace
-        if not trial.count:
+        if not self._trial.count:
             return Text(f"{self._where()}, {self._times()}")
-        learned = self._learned()
-        head = "   ".join([f"{self._where()} (seed {trial.seed})", *learned[2:]])
-        bars = Table.grid(padding=(0, 2))
+        parts: list[RenderableType] = [Text(self._where(), no_wrap=True, overflow="ellipsis")]
+        parts.append(self._ablation_bar() if self._pace.ablation else self._training_bars())
+        if self._metrics and not self._pace.ablation:
+            parts.append(Text("   ".join(self._learned()[1:]), no_wrap=True, overflow="ellipsis"))
+        return Group(*parts, Text(self._times()))
+
+    def _training_bars(self) -> Table:
+        metrics, planned, bars = self._metrics, self._trial.planned_shots, _bars()
+        if metrics:
+            bar = ProgressBar(metrics.steps, metrics.step, width=BAR)
+            bars.add_row("steps", bar, f"{metrics.step:,} of {metrics.steps:,}", "")
+        count, recent = self._shots()
+        beyond = self._pace.shots > planned
+        whole = "" if beyond else ProgressBar(max(1, planned), self._pace.shots, width=BAR)
+        bars.add_row("shots", whole, count.removeprefix("shots "), recent)
+        return bars
+
+    def _ablation_bar(self) -> Table:
+        count, done, bars = self._trial.ablations, self._pace.ablation - (self._stage != SAVED), _bars()
+        bar = ProgressBar(count, done, width=BAR) if count else ""
+        bars.add_row("ablations", bar, f"{done} of {count} done" if count else f"{done} done")
+        return bars
+
+
+def _bars() -> Table:
+    """A grid for rows of name, bar, count, rate."""
+    bars = Table.grid(padding=(0, 2))
+    for _ in range(2):
         bars.add_column()
-        bars.add_column(width=32)
-        bars.add_column(justify="right")
-        bars.add_column()
-        step, steps = (metrics.step, metrics.steps) if metrics else (0, 1)
-        bars.add_row("steps", ProgressBar(steps, step), f"{step:,} of {steps:,}" if metrics else "", *learned[1:2])
-        shots = f"{pace.shots:,} of {trial.planned_shots:,}"
-        bars.add_row("shots", ProgressBar(max(1, trial.planned_shots), pace.shots), shots, *self._shots()[1:])
-        return Group(Text(head, no_wrap=True, overflow="ellipsis"), bars, Text(self._times()))
+    for _ in range(2):
+        bars.add_column(justify="right", no_wrap=True)
+    return bars
 
 
 class _Warnings(logging.Handler):

@@ -15,7 +15,16 @@ from rich.console import Console
 from labtrain import events
 from labtrain.clock import SimulatedClock
 from labtrain.errors import Interrupted, RunError
-from labtrain.events import AblationStarted, Listener, ShotsArrived, StepDone, TrialFinished, TrialStarted
+from labtrain.events import (
+    AblationStarted,
+    Listener,
+    RunFinished,
+    RunStarted,
+    ShotsArrived,
+    StepDone,
+    TrialFinished,
+    TrialStarted,
+)
 from labtrain.ledger import Cost
 from labtrain.logfile import LogFile
 from labtrain.methods.method import Metrics
@@ -39,7 +48,7 @@ def metrics(step: int, accuracy: float = 0.9) -> Metrics:
 
 def trial(clock: SimulatedClock, listener: Listener, index: int = 0, count: int = 2) -> None:
     """A trial of 41 s: 10 steps of 1 s digital work, 100 shots at 0.1 s in steps 1 and 6, 10 s tests, one ablation."""
-    listener(TrialStarted(index, count, 7 + index, 300, 0))
+    listener(TrialStarted(index, count, 7 + index, 300, 0, ablations=1))
     shots = 0
     for step in range(1, 11):
         if step in (1, 6):
@@ -79,17 +88,20 @@ def test_plain_lines_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> N
     assert "\x1b" not in seen.err
     finished = [line for line in lines if "test accuracy" in line]
     assert finished == [
-        "trial 1 of 2, seed 7: test accuracy 97.3 % (no skip 91.2) in 41.0 s",
-        "trial 2 of 2, seed 8: test accuracy 97.3 % (no skip 91.2) in 41.0 s",
+        "trial 0 (1 of 2), seed 7: test accuracy 97.3 % (no skip 91.2) in 41.0 s",
+        "trial 1 (2 of 2), seed 8: test accuracy 97.3 % (no skip 91.2) in 41.0 s",
     ]
     others = [line for line in lines if line not in finished]
     minutes = [re.search(r" 0:0(\d):(\d\d) elapsed", line) for line in others]
     times = [60 * int(found[1]) + int(found[2]) for found in minutes if found]
-    assert times == list(range(0, 81, 10))
-    assert others[0] == "trial 1 of 2, measuring, shots 0 of 300, 0:00:00 elapsed"
+    assert times == [0, 10, 20, 30, 40, 40, 50, 60, 70, 80, 81]  # every ten seconds, and each ablation
+    assert others[0] == "trial 0 (1 of 2), seed 7, measuring, shots 0 of 300, -/s, 0:00:00 elapsed"
     assert others[2] == (
-        "trial 1 of 2, layer 1, step 5 of 10, loss 0.1 -, accuracy 90.0 % (validation), "
-        "shots 150 of 300, 5.5/s, 0:00:20 elapsed, about 0:01:00 left"
+        "trial 0 (1 of 2), seed 7, layer 1, step 5 of 10, loss layer 1 0.1, layer 2 -, accuracy 90.0 % (validation), "
+        "shots 150 of 300, 10/s, 0:00:20 elapsed, about 0:01:20 left for the whole run"
+    )
+    assert others[5] == (
+        "trial 0 (1 of 2), seed 7, ablation 1 of 1: no skip, 0:00:40 elapsed, about 0:01:00 left for the whole run"
     )
 
 
@@ -98,7 +110,7 @@ def test_a_line_is_never_wrapped_and_class_names_are_no_markup() -> None:
     with progress:
         progress(TrialStarted(0, 1, 0, 10, 0))
         progress(TrialFinished(0, 0, 1.0, {"[bold]": 0.5}))
-    assert out.getvalue().splitlines()[-1] == "trial 1 of 1, seed 0: test accuracy 100.0 % ([bold] 50.0) in 0.0 s"
+    assert out.getvalue().splitlines()[-1] == "trial 0 (1 of 1), seed 0: test accuracy 100.0 % ([bold] 50.0) in 0.0 s"
 
 
 def test_unknown_accuracy_and_loss_are_dashes() -> None:
@@ -107,7 +119,7 @@ def test_unknown_accuracy_and_loss_are_dashes() -> None:
         progress(TrialStarted(0, 1, 0, 10, 0))
         clock.sleep(11)
         progress(StepDone(0, metrics(1, float("nan")), Cost(shots=5)))
-    assert "loss 0.5 -, accuracy - (validation)" in out.getvalue()
+    assert "loss layer 1 0.5, layer 2 -, accuracy - (validation)" in out.getvalue()
 
 
 def test_quiet_shows_warnings_alone() -> None:
@@ -132,20 +144,78 @@ def test_warnings_go_to_whoever_has_set_up_logging() -> None:
     assert out.getvalue() == ""
 
 
+def shown(progress: Progress) -> str:
+    """What the live display shows now, 80 columns wide."""
+    console = Console(file=io.StringIO(), width=80)
+    console.print(progress._view())
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_run_folder_is_told_at_once() -> None:
+    _, out, progress = plain()
+    with progress:
+        progress(RunStarted(Path("runs/2026-02-01_12-00-00_acoustic")))
+    assert out.getvalue() == "run folder: runs/2026-02-01_12-00-00_acoustic\n"
+
+
+def test_more_shots_than_planned_are_a_count_alone() -> None:
+    _, out, progress = plain()
+    with progress:
+        progress(TrialStarted(0, 1, 0, 30_400, 42_600))
+        assert re.search(r"shots +42,600 +-/s", shown(progress)) and "30,400" not in shown(progress)
+    assert "measuring, shots 42,600, -/s" in out.getvalue()
+
+
+def test_long_ablations_are_told_one_by_one_and_no_time_is_made_up() -> None:
+    clock, out, progress = plain()
+    with progress:
+        progress(TrialStarted(0, 1, 0, 10, 0))
+        for name in ("off", "random"):
+            progress(AblationStarted(0, name))
+            clock.sleep(5.0)
+        assert re.search(r"ablations +1 done", shown(progress))
+        progress(TrialStarted(0, 1, 0, 10, 0, ablations=2))
+        progress(StepDone(0, metrics(10), Cost(shots=10, seconds_digital=8.0)))
+        progress(AblationStarted(0, "off"))
+        assert "about 0:00:16 left" in shown(progress)  # each trains the network again: 8 s
+        clock.sleep(2.0)
+        progress(AblationStarted(0, "random"))
+        assert "about 0:00:02 left" in shown(progress)  # as long as the one before
+        clock.sleep(60.0)
+        assert "left" not in shown(progress)
+    assert "ablation 1: off, 0:00:00 elapsed\n" in out.getvalue()
+    assert "ablation 2: random, 0:00:05 elapsed\n" in out.getvalue()
+    assert "ablation 2 of 2: random, 0:00:12 elapsed, about 0:00:02 left for the whole run\n" in out.getvalue()
+
+
 def test_live_display_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     clock, out = SimulatedClock(), io.StringIO()
     console = Console(file=out, width=80, force_terminal=True, legacy_windows=False, _environ={"TERM": "xterm"})
     with Progress(clock=clock, console=console) as progress:
-        trial(clock, progress)
+        views: list[str] = []
+
+        def watched(event: events.Event) -> None:
+            progress(event)
+            views.append(shown(progress))
+
+        trial(clock, watched)
         print("a script's own output")
-        view = Console(file=io.StringIO(), width=80)
-        view.print(progress._view())
-    assert isinstance(view.file, io.StringIO)
-    assert view.file.getvalue().splitlines()[0] == "trial 1 of 2, saved (seed 7)   accuracy 90.0 % (validation)"
-    assert re.search(r"steps +.+ 10 of 10 +loss 0\.05 -", view.file.getvalue())
-    assert re.search(r"shots +.+ 300 of 300 +\S+/s", view.file.getvalue())
-    assert "0:00:41 elapsed, 0:00:41 left" in view.file.getvalue()
-    assert max(map(len, view.file.getvalue().splitlines())) <= 80
+    testing, ablating, saved = views[-3:]
+    lines = testing.splitlines()
+    assert lines[0] == "trial 0 (1 of 2), seed 7, testing"
+    assert re.fullmatch(r"steps  ━{28}    10 of 10", lines[1].rstrip())
+    assert re.fullmatch(r"shots  ━{28}  300 of 300  10/s", lines[2])
+    assert lines[3] == "loss layer 1 0.05, layer 2 -   accuracy 90.0 % (validation)"
+    assert lines[4] == "0:00:40 elapsed, about 0:01:00 left for the whole run"
+    assert [line.rstrip() for line in ablating.splitlines()] == [
+        "trial 0 (1 of 2), seed 7, ablation 1 of 1: no skip",
+        "ablations  ━━━━━━━━━━━━━━━━━━━━━━━━━━━━  0 of 1 done",
+        "0:00:40 elapsed, about 0:01:00 left for the whole run",
+    ]
+    assert "seed 7, saved" in saved and "1 of 1 done" in saved
+    assert "0:00:41 elapsed, 0:00:41 left for the whole run" in saved
+    assert max(len(line) for view in views for line in view.splitlines()) <= 80
     assert out.getvalue().count("test accuracy 97.3 %") == 1
     assert out.getvalue().endswith("\x1b[?25h") or "\x1b[?25h" in out.getvalue()  # the cursor is back
     assert "own output" in capsys.readouterr().out
@@ -196,7 +266,7 @@ def test_a_resumed_trial_is_no_measure_of_whole_ones() -> None:
     clock = SimulatedClock()
     pace = Pace(clock)
     pace(TrialStarted(3, 5, 0, 300, 200))
-    assert (pace.shots, pace.shots_per_s()) == (200, 0.0)
+    assert (pace.shots, pace.shots_per_s()) == (200, None)
     clock.sleep(10.0)
     pace(ShotsArrived(50, 250))
     pace(StepDone(3, metrics(10), Cost(shots=250, seconds_physics=50.0, seconds_digital=20.0)))
@@ -218,10 +288,24 @@ def test_shots_per_second_are_recent_ones() -> None:
         pace(ShotsArrived(1, 1000 + i))
     assert pace.shots_per_s() == pytest.approx(10.0, rel=0.01)
     clock.sleep(60.0)
-    assert pace.shots_per_s() < 2.0
+    assert pace.shots_per_s() is None  # nothing is being measured
     clock.sleep(60.0)
     pace(ShotsArrived(240, 1440))  # chunks rarer than the window
     assert pace.shots_per_s() == pytest.approx(240 / 120, rel=0.2)
+
+
+def test_steps_without_shots_have_no_rate() -> None:
+    clock = SimulatedClock()
+    pace = Pace(clock)
+    pace(TrialStarted(0, 1, 0, 200, 0))
+    for step, shots in ((1, 100), (2, 0), (3, 100)):
+        if shots:
+            clock.sleep(5.0)
+            pace(ShotsArrived(shots, pace.shots + shots))
+            assert pace.shots_per_s() == pytest.approx(20.0)
+        clock.sleep(1.0)
+        pace(StepDone(0, metrics(step), Cost(shots=pace.shots)))
+        assert (pace.shots_per_s() is None) == (shots == 0)
 
 
 # --- log file ---------------------------------------------------------------------------------------------------------
@@ -230,19 +314,24 @@ def test_shots_per_second_are_recent_ones() -> None:
 def test_log_file_tells_the_story(tmp_path: Path) -> None:
     clock = SimulatedClock(1_769_860_800.0)
     with LogFile(tmp_path, clock) as log:
+        log(RunStarted(tmp_path, resumed=True, changes=("trials.count 1 -> 2",)))
         trial(clock, log)
+        log(RunFinished(2, 0.97, 0.004))
         LOG.warning("the rig has drifted")
         LOG.debug("too fine")
     LOG.error("after the end")
     lines = (tmp_path / "log.txt").read_text(encoding="utf-8").splitlines()
     assert [line.split(" ", 2)[2] for line in lines] == [
-        "trial 0 begins (number 1 of 2): seed 7, at most 300 shots",
-        "trial 0: step 1 of 10, layer 1, loss 0.5 nan, accuracy 90.0 % (validation), 100 shots",
-        "trial 0: step 6 of 10, layer 2, loss 0.0833333 nan, accuracy 90.0 % (validation), 200 shots",
-        "trial 0: step 10 of 10, layer 2, loss 0.05 nan, accuracy 90.0 % (validation), 200 shots",
+        "run goes on",
+        "changed: trials.count 1 -> 2",
+        "trial 0 (1 of 2), seed 7 begins: at most 300 shots",
+        "trial 0: step 1 of 10, layer 1, loss layer 1 0.5, layer 2 -, accuracy 90.0 % (validation), 100 shots",
+        "trial 0: step 6 of 10, layer 2, loss layer 1 0.0833333, layer 2 -, accuracy 90.0 % (validation), 200 shots",
+        "trial 0: step 10 of 10, layer 2, loss layer 1 0.05, layer 2 -, accuracy 90.0 % (validation), 200 shots",
         "trial 0: testing",
-        "trial 0: ablation no_skip",
-        "trial 0 finished: test accuracy 97.3 %, no_skip 91.2 %",
+        "trial 0: ablation 1 of 1: no skip",
+        "trial 0 finished: test accuracy 97.3 %, no skip 91.2 %",
+        "run finished: test accuracy, mean of 2 trials 97.0 %, sd 0.4",
         "the rig has drifted",
     ]
     assert lines[0].startswith("2026-01-31T12:00:00.000Z INFO ")
@@ -264,7 +353,7 @@ def test_a_resumed_run_continues_its_log(tmp_path: Path) -> None:
         with LogFile(tmp_path, SimulatedClock()) as log:
             log(TrialStarted(0, 1, 0, 300, shots))
     first, second = (tmp_path / "log.txt").read_text(encoding="utf-8").splitlines()
-    assert "trial 0 begins" in first and "trial 0 goes on after 200 shots" in second
+    assert "trial 0 (1 of 1), seed 0 begins" in first and "seed 0 goes on after 200 shots: at most 300" in second
 
 
 def test_how_a_run_ended_is_logged_and_shown_by_the_caller_alone(tmp_path: Path) -> None:
