@@ -132,9 +132,9 @@ def plot_accuracy(history: Sequence[Metrics] | Sequence[Sequence[Metrics]], test
         mean = 100 * float(np.mean(tested))
         panels[0].axhline(mean, color=INK, linewidth=1.0, linestyle="-.", label="test rows, mean")
         _draw_tested(panels[1], 100 * np.asarray(tested, dtype=np.float64))
+    panels[0].locator_params(axis="x", integer=True)
     for axes in panels:
         axes.grid(color="0.9", linewidth=0.6)
-        axes.locator_params(axis="x", integer=True)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower left", ncols=3, frameon=False)
     return figure
 
@@ -182,6 +182,7 @@ def _draw_tested(axes: Axes, tested: Array) -> None:
     if high - low < 2:  # one trial, or trials alike: not a scale of hundredths of a point
         low, high = mean - 1, mean + 1
     axes.set_ylim(low, min(high, 100.4))
+    axes.set_xticks(range(0, len(tested), 1 + len(tested) // 10))
     axes.set_xlim(-0.7, len(tested) - 0.3)
     axes.set_xlabel("trial, from 0")
     axes.set_ylabel("test accuracy (%)")

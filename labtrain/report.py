@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from time import gmtime, strftime
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,12 @@ from labtrain.plots import figures, plot_accuracy, plot_confusion, plot_goodness
 
 if TYPE_CHECKING:
     from labtrain.runlist import RunSummary
+    from labtrain.runs import Note
 
 __all__ = [
     "evaluation_table",
     "figures",
+    "notes_table",
     "plan_table",
     "plot_accuracy",
     "plot_confusion",
@@ -30,8 +33,8 @@ __all__ = [
 
 # Key in the summary, name, what it means.
 ABLATIONS = (
-    ("physics_off_accuracy", "physics off", "the skip path alone: what the digital part can do"),
-    ("random_physics_accuracy", "random physics", "a random linear medium, as wide as the rig"),
+    ("physics_off_accuracy", "physics off", "the same network with the physics switched off"),
+    ("random_physics_accuracy", "random physics", "a random linear medium, as wide as the rig, without noise"),
     ("shuffled_accuracy", "shuffled", "true responses dealt to the wrong samples"),
     ("no_skip_accuracy", "no skip", "one layer of physics alone, without the skip path"),
     ("ridge_accuracy", "ridge readout", "a linear readout of the first layer's responses"),
@@ -70,14 +73,16 @@ def summary_table(summary: dict[str, Any]) -> RenderableType:
             row(name, summary[key], summary.get(f"{key}_sd"), meaning)
     rows = [sum(counts) for counts in summary["confusion"]]
     row("chance", max(rows) / sum(rows), None, "always the most frequent class of the test rows")
-    return Group(table, _facts(_costs(summary)))
+    return Group(table, Text(), _facts(_costs(summary)))
 
 
 def _costs(summary: dict[str, Any]) -> list[tuple[str, str]]:
     known = {name: share for name, share in summary["per_class"].items() if share is not None}
     weakest = min(known, key=lambda name: known[name])
-    facts = [
-        ("weakest class", f"{weakest}, {percent(known[weakest])} of its test rows right"),
+    facts = [("weakest class", f"{weakest}, {percent(known[weakest])} of its test rows right")]
+    if known[weakest] == 1.0:
+        facts = []  # none is weaker than another
+    facts += [
         ("shots", f"{summary['shots_train']:,} training, {summary['shots_test']:,} test"),
         ("time", f"{duration(summary['seconds_physics'])} physics, {duration(summary['seconds_digital'])} digital"),
     ]
@@ -134,7 +139,7 @@ def plan_table(plan: dict[str, Any]) -> RenderableType:
             ("shots, at most", f"{shots:,} = {plan['shots_train']:,} training + {plan['shots_test']:,} test"),
             ("time per shot", f"{1e3 * each:,.3g} ms" if each > 0 else "-"),
             ("time, at most", time),
-            ("disk, about", size(plan["disk_bytes"])),
+            ("disk, about", f"{size(plan['disk_bytes'])} for the shots alone; checkpoints and figures come on top"),
         ]
     )
 
@@ -157,16 +162,36 @@ def evaluation_table(rows: Sequence[dict[str, Any]]) -> RenderableType:
     return table
 
 
+def notes_table(notes: Sequence[Note]) -> RenderableType:
+    """What was noted in a run, oldest first: by a person, by its configuration and its changes, by evaluations."""
+    table = _table()
+    for name in ("noted, UTC", "kind"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("text", overflow="fold", ratio=1)
+    for note in notes:
+        text = _evaluation(note.text) if note.kind == "evaluation" else note.text
+        table.add_row(strftime("%Y-%m-%d %H:%M:%S", gmtime(note.time_s)), note.kind, Text(text))
+    return table
+
+
+def _evaluation(text: str) -> str:
+    """The note of an evaluation, as labtrain.jobs.evaluate leaves it, in words."""
+    return "; ".join(
+        f"trial {row['trial']}, seed {row['seed']}: {percent(row['accuracy'])}, when trained "
+        f"{percent(row['accuracy_then'])}, {row['shots']:,} shots"
+        for row in json.loads(text)
+    )
+
+
 def _table() -> Table:
     return Table(box=box.SIMPLE_HEAD, header_style="", pad_edge=False, show_edge=False)
 
 
 def _facts(facts: Sequence[tuple[str, str]]) -> Table:
-    """Names and values in two columns, a blank line above."""
+    """Names and values in two columns."""
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    table.add_row("", "")
     for name, value in facts:
         table.add_row(name, Text(value))  # Text: a path or a class name is never read as markup
     return table

@@ -16,12 +16,13 @@ from rich.console import Console, RenderableType
 
 from labtrain.clock import SimulatedClock
 from labtrain.errors import RunError
-from labtrain.formatting import duration, hours, percent, points, rate, size
+from labtrain.formatting import ablation_name, duration, hours, losses, percent, points, rate, size, trial_name
 from labtrain.ledger import Cost
 from labtrain.methods.method import Metrics
 from labtrain.report import (
     evaluation_table,
     figures,
+    notes_table,
     plan_table,
     plot_accuracy,
     plot_confusion,
@@ -30,7 +31,7 @@ from labtrain.report import (
     summary_table,
 )
 from labtrain.runlist import RunSummary
-from labtrain.runs import Run
+from labtrain.runs import Note, Run
 from labtrain.trainer import summarise
 from labtrain.trial import Verdict
 
@@ -116,6 +117,10 @@ def test_other_formats() -> None:
     assert [points(0.97349), percent(1.0), percent(None), percent(float("nan"))] == ["97.3", "100.0 %", "-", "-"]
     assert [size(812), size(999_960), size(123_456_789), size(5e15)] == ["812 B", "1.0 MB", "123.5 MB", "5000.0 TB"]
     assert [rate(0.0312), rate(5.11), rate(12.4), rate(1234.5)] == ["0.031/s", "5.1/s", "12/s", "1,234/s"]
+    assert rate(None) == "-/s"
+    assert losses([0.0521, float("nan")]) == "layer 1 0.0521, layer 2 -" and losses([0.5]) == "0.5"
+    assert trial_name(0, 3, 7) == "trial 0 (1 of 3), seed 7"
+    assert [ablation_name("no_skip", 2, n) for n in (5, 0)] == ["ablation 2 of 5: no skip", "ablation 2: no skip"]
 
 
 # --- tables -----------------------------------------------------------------------------------------------------------
@@ -127,7 +132,7 @@ def test_summary_table_says_what_the_summary_holds() -> None:
     low, high = 100 * min(accuracies), 100 * max(accuracies)
     shown = words(summary_table(summary()))
     assert f"test accuracy {mean:.1f} {sd:.1f} the trained network; trials from {low:.1f} to {high:.1f}" in shown
-    assert "physics off 52.0 1.6 the skip path alone" in shown
+    assert "physics off 52.0 1.6 the same network with the physics switched off" in shown
     assert "no skip 75.0 0.0 one layer of physics alone" in shown
     assert "sd of 5 trials" in shown
     assert "random" not in shown and "ridge" not in shown  # ablations that were not made
@@ -150,6 +155,7 @@ def test_chance_and_weakest_class() -> None:
     shown = words(summary_table(found))
     assert "chance 60.0 - always the most frequent class" in shown
     assert "weakest class no, 75.0 % of its test rows right" in shown
+    assert "weakest" not in words(summary_table(found | {"per_class": {"yes": 1.0, "no": 1.0, "never seen": None}}))
 
 
 def run_summaries() -> list[RunSummary]:
@@ -180,7 +186,8 @@ def test_plan_table() -> None:
     assert "shots, at most 18,060 = 14,420 training + 3,640 test" in shown
     assert "time per shot 350 ms" in shown
     assert "time, at most 1:45:21 on the rig" in shown
-    assert "disk, about 5.9 MB" in shown
+    assert "disk, about 5.9 MB for the shots alone" in shown
+    assert not shown.startswith("\n")
     assert "this one is simulated" in words(plan_table(PLAN | {"simulated": True}))
     assert "the rig states no time per shot" in words(plan_table(PLAN | {"seconds_per_shot": 0.0}))
 
@@ -190,6 +197,19 @@ ROWS = [{"trial": 0, "seed": 7, "accuracy": 0.98, "accuracy_then": 0.99, "shots"
 
 def test_evaluation_table() -> None:
     assert "0 7 98.0 99.0 -1.0 728" in words(evaluation_table(ROWS))
+
+
+def test_notes_table() -> None:
+    row = json.dumps(ROWS)
+    notes = [
+        Note(1.77e9, "note", "moved [bold] a cable"),
+        Note(1.77e9 + 61, "config", "trials.count: 1 -> 2"),
+        Note(1.77e9 + 62, "evaluation", row),
+    ]
+    shown = words(notes_table(notes))
+    assert "2026-02-02 02:40:00 note moved [bold] a cable" in shown
+    assert "2026-02-02 02:41:01 config trials.count: 1 -> 2" in shown
+    assert "evaluation trial 0, seed 7: 98.0 %, when trained 99.0 %, 728 shots" in shown
 
 
 @pytest.mark.parametrize(
@@ -264,6 +284,8 @@ def test_accuracy_holds_every_trial_their_mean_and_the_tests() -> None:
     assert (tests.get_xlabel(), tests.get_ylabel()) == ("trial, from 0", "test accuracy (%)")
     np.testing.assert_allclose(tests.lines[-1].get_ydata(), [90, 95, 100])
     assert tests.get_title() == "test rows: 95.0 ± 5.0 %"
+    for trials, ticks in ((1, [0]), (3, [0, 1, 2]), (20, list(range(0, 20, 3)))):
+        assert plot_accuracy(histories[:1], [0.9] * trials).axes[1].get_xticks().tolist() == ticks
 
 
 def test_accuracy_of_one_trial_from_python() -> None:
