@@ -6,14 +6,39 @@ import csv
 import json
 import sys
 from pathlib import Path
+from traceback import walk_tb
 from typing import Annotated, Any
 
 import typer
 
-from labtrain.errors import InputError, LabtrainError
+from labtrain.errors import InputError, Interrupted, LabtrainError
+
+
+class _Commands(typer.core.TyperGroup):
+    """All commands; Ctrl-C, which typer would end without a word, is told in a sentence."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            from labtrain.safety import Guard
+
+            # A guard raises at a second Ctrl-C alone; without one nothing has been measured yet.
+            guarded = any(frame.f_code is Guard._on_signal.__code__ for frame, _ in walk_tb(error.__traceback__))
+            late = "stopped at once by a second Ctrl-C; logged shots are kept"
+            raise Interrupted(late if guarded else "stopped before anything was measured") from None
+
+
+def _folder(text: str | Path) -> Path:
+    """The folder an option names; an empty text would silently mean the current folder."""
+    if not str(text).strip():
+        raise InputError("--runs is empty; name the folder that holds the run folders, or leave the option out")
+    return Path(text)
+
 
 app = typer.Typer(
     name="labtrain",
+    cls=_Commands,
     help="Train neural networks made of sound, microwaves and light, on the rig itself.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -25,7 +50,7 @@ app.add_typer(config_app, name="config")
 ConfigFile = Annotated[Path, typer.Argument(help="YAML configuration file", show_default=False)]
 RunFolder = Annotated[Path, typer.Argument(help="run folder", show_default=False)]
 Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="override, as in training.theta=8")]
-Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="folder that holds the run folders")]
+Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", parser=_folder, help="folder that holds the run folders")]
 Json = Annotated[bool, typer.Option("--json", help="print the result as one line of JSON, alone on the last line")]
 
 
@@ -109,11 +134,23 @@ def evaluate(run: RunFolder, as_json: Json = False) -> None:
 @app.command()
 def predict(
     run: RunFolder,
-    rows: Annotated[Path, typer.Option("--input", metavar="CSV", help="rows to predict, one column for each feature")],
-    trial: Annotated[int, typer.Option(help="the trial whose network predicts")] = 0,
+    rows: Annotated[
+        Path,
+        typer.Option(
+            "--input",
+            metavar="CSV",
+            help="rows to predict: a header, and the columns and units of the training table; others are ignored",
+        ),
+    ],
+    trial: Annotated[int, typer.Option(help="the trial whose network predicts, counted from 0")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Predict the rows of a CSV file with a trained network; prints CSV: row, label, margin."""
+    """Predict the rows of a CSV file with a trained network; prints CSV: row, label, margin.
+
+    Columns are named as in the table the network was trained on, in the same units: F0, F1, F2 and F3 in Hz for
+    peterson-barney. Logarithms are taken here if they were taken in training. The margin is the lead of the winning
+    label's score over the second best, in the unit of the score: no probability.
+    """
     from labtrain import jobs
 
     predictions = jobs.predict(run, rows, trial)
@@ -144,8 +181,28 @@ def note(run: RunFolder, text: Annotated[str, typer.Argument(help="for instance:
     from labtrain.clock import RealClock
     from labtrain.runs import Run
 
+    if not text.strip():
+        raise InputError('the note is empty; write it in quotes: labtrain note RUN "moved a cable"')
     with Run.open(run, write=False, clock=RealClock()) as opened:
         opened.note(text)
+    print(f"{run}: noted: {text}")
+
+
+@app.command()
+def notes(run: RunFolder, as_json: Json = False) -> None:
+    """List what was noted in a run: notes, changes of its configuration, evaluations; times in UTC."""
+    from labtrain.clock import RealClock
+    from labtrain.report import notes_table
+    from labtrain.runs import Run
+
+    with Run.open(run, write=False, clock=RealClock()) as opened:
+        found = opened.notes()
+    if as_json:
+        _print_json([{"time_s": note.time_s, "kind": note.kind, "text": note.text} for note in found])
+    elif found:
+        _show(notes_table(found))
+    else:
+        print(f"no notes in {run}")
 
 
 @app.command()
@@ -216,9 +273,6 @@ def main() -> None:
     except LabtrainError as error:
         print(f"labtrain: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("labtrain: stopped at once by a second Ctrl-C; logged shots are kept", file=sys.stderr)
-        sys.exit(130)
 
 
 if __name__ == "__main__":

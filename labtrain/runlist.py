@@ -45,10 +45,10 @@ def list_runs(root: Path, clock: Clock) -> list[RunSummary]:
     Raises
     ------
     RunError
-        If `root` itself cannot be listed.
+        If `root` itself does not exist or cannot be listed.
     """
     if not root.exists():
-        return []
+        raise RunError(f"{root}: no such folder; name the folder that holds the run folders with --runs DIR")
     with disk_errors(root):
         folders = sorted(path for path in root.iterdir() if path.is_dir())
     return [_summary(folder, clock) for folder in folders]

@@ -84,12 +84,12 @@ def test_predict_reads_a_csv_and_writes_one(finished):
 
 def test_notes_are_kept(finished):
     folder, summary = finished
-    labtrain("note", summary["run"], "moved a cable", cwd=folder)
-    from labtrain.clock import RealClock
-    from labtrain.runs import Run
-
-    with Run.open(folder / summary["run"], write=False, clock=RealClock()) as run:
-        assert "moved a cable" in [note.text for note in run.notes()]
+    done = labtrain("note", summary["run"], "moved a cable", cwd=folder)
+    assert done.stdout == f"{summary['run']}: noted: moved a cable\n"
+    notes = json.loads(labtrain("notes", summary["run"], "--json", cwd=folder).stdout)
+    assert [note["text"] for note in notes if note["kind"] == "note"] == ["moved a cable"]
+    assert "note  " in labtrain("notes", summary["run"], cwd=folder).stdout
+    assert "the note is empty" in labtrain("note", summary["run"], " ", cwd=folder, rc=2).stderr
 
 
 @pytest.mark.parametrize(
@@ -121,6 +121,9 @@ def test_unfit_rows_are_refused_by_name(finished, content, sentence):
         (["init", "acoustic"], "labtrain: acoustic.yaml: exists already; choose another name with --to FILE"),
         (["init", "acoustic", "--to", "no/a.yaml"], "cannot be written (No such file or directory); choose"),
         (["resume", "nowhere"], "labtrain: nowhere: no such run folder; `labtrain runs` lists the runs there are"),
+        (["runs", "--runs", "nowhere"], "labtrain: nowhere: no such folder; name the folder"),
+        (["runs", "--runs", ""], "labtrain: --runs is empty; name the folder"),
+        (["train", "acoustic.yaml", "--runs", ""], "labtrain: --runs is empty; name the folder"),
         (["evaluate", "."], "labtrain: .: not a run folder (it has no run.db); `labtrain runs` lists"),
         (["train", "acoustic.yaml", "--set", "network.width=30"], "block 2 has 30 activations for 20 driven inputs"),
     ],
@@ -155,6 +158,44 @@ def test_ctrl_c_keeps_everything_and_says_how_to_go_on(finished, tmp_path):
     resumed = json.loads(done.stdout.splitlines()[-1])
     assert resumed["test_accuracy_per_trial"] == summary["test_accuracy_per_trial"]
     assert resumed["shots_train"] == summary["shots_train"]
+
+
+@pytest.mark.parametrize("module", ["labtrain", "labtrain.cli"])
+def test_ctrl_c_before_anything_is_measured(tmp_path, module):
+    script = (
+        "import runpy, sys, labtrain.experiment\n"
+        "def load(*_): raise KeyboardInterrupt\n"
+        "labtrain.experiment.load = load\n"
+        f"sys.argv = ['labtrain', 'train', 'acoustic.yaml']; runpy.run_module({module!r}, run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (130, "labtrain: stopped before anything was measured\n")
+
+
+def test_a_second_ctrl_c_is_told_apart(tmp_path):
+    script = (
+        "import signal, sys, labtrain.experiment\n"
+        "from labtrain import cli\n"
+        "from labtrain.safety import Guard\n"
+        "def load(*_):\n"
+        "    with Guard():\n"
+        "        signal.raise_signal(signal.SIGINT); signal.raise_signal(signal.SIGINT)\n"
+        "labtrain.experiment.load = load\n"
+        "sys.argv = ['labtrain', 'train', 'acoustic.yaml']; cli.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 130
+    assert done.stderr == "labtrain: stopped at once by a second Ctrl-C; logged shots are kept\n"
+
+
+def test_help_says_what_predict_wants_and_gives():
+    shown = " ".join(labtrain("predict", "--help", cwd=ROOT).stdout.split())
+    for word in ("same units", "Hz for", "no probability", "counted from 0"):
+        assert word in shown
 
 
 def test_config_schema_is_json():

@@ -28,7 +28,7 @@ FLOORS = (
     ("methods", "rigs", "experiment"),
     ("controls", "trial", "trainer", "events"),
     ("formatting", "pace", "plots", "progress", "report", "logfile", "jobs"),
-    ("cli",),
+    ("cli", "__main__"),
 )  # fmt: skip
 # Third-party packages that the lowest floors may use, deferred imports included.
 THIRD_PARTY: tuple[frozenset[str], ...] = (frozenset(), frozenset({"numpy", "scipy"}))
