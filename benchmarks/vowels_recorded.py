@@ -25,6 +25,7 @@ PUBLISHED = (
     "network.width=20", "network.skip=true", "network.drive.map=row_norm", "network.drive.inputs=null",
     "network.drive.mix=false", "network.response=raw", "encoding.scaling=standard", "encoding.label=slots",
 )  # fmt: skip
+MODEL = ROOT / "build" / "published-forward-model.pt"
 # Shares of the fit's own errors (3 to 6 % of a strong channel): a tenth is about what repeats of a shot differ by.
 NOISE = (0.1, 1.0)
 ABLATIONS = ("off", "random", "shuffled", "no_skip", "ridge")

@@ -91,12 +91,22 @@ class Block:
         n_out = layer.info.n_out
         self.fan_in = n_out + (width_in if skip else 0)
         reach = 1.0 / np.sqrt(max(1, self.fan_in))
-        self.W: Array = rng.uniform(-reach, reach, (width_out, self.fan_in))
-        self.b: Array = rng.uniform(-reach, reach, width_out)
+        # W and b side by side, b as the weight of a constant 1: methods update them as one array.
+        self.parameters: Array = rng.uniform(-reach, reach, (width_out, self.fan_in + 1))
         self.learned = False
         self.multiply_adds = 0  # of the forward map; a method counts its own updates
         self.y_mean: Array = np.zeros(n_out)
         self.y_scale: Array = np.ones(n_out)
+
+    @property
+    def W(self) -> Array:
+        """Weights, (width_out, fan_in): a view of `parameters`."""
+        return self.parameters[:, :-1]
+
+    @property
+    def b(self) -> Array:
+        """Biases, (width_out,): a view of `parameters`."""
+        return self.parameters[:, -1]
 
     def measure(self, x: Array, rng: np.random.Generator) -> Array:
         """Responses (n, m, n_out) to n samples with m candidate labels each, x (n, m, width).
@@ -147,7 +157,7 @@ class Block:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.W, self.b = np.array(state["W"]), np.array(state["b"])
+        self.parameters = np.column_stack([state["W"], state["b"]])
         self.learned, self.y_mean, self.y_scale = bool(state["learned"]), state["y_mean"], state["y_scale"]
         self.multiply_adds = int(state["multiply_adds"])
         self.drive.restore(state["drive"])
@@ -174,7 +184,7 @@ class PhysicalNetwork:
     @property
     def parameters(self) -> int:
         """Number of trainable parameters."""
-        return sum(block.W.size + block.b.size for block in self.blocks)
+        return sum(block.parameters.size for block in self.blocks)
 
     def state(self) -> dict[str, Any]:
         """Everything learned: scaler, weights, frozen scales; nested dict of arrays."""

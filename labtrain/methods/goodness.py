@@ -21,22 +21,26 @@ def goodness(z: Array, xi: Array) -> Array:
 
 
 def side_by_side(h: Array) -> Array:
-    """Passes h (n, 1 + m, fan_in) as columns (fan_in, (1 + m) n): all positive ones, then the negative ones.
+    """Passes h (n, 1 + m, fan_in) as columns (fan_in + 1, (1 + m) n): all positive ones, then the negative ones.
 
-    Every update works on whole rows of this array, which is why it is laid out once per measured pass.
+    The last row is the constant 1 that the biases weigh. Every update works on whole rows of this array, which is why
+    it is laid out once per measured pass.
     """
-    return np.ascontiguousarray(h.transpose(2, 1, 0).reshape(h.shape[2], h.shape[0] * h.shape[1]))
+    n, columns, fan_in = h.shape
+    passes = np.ones((fan_in + 1, columns * n))
+    passes[:-1].reshape(fan_in, columns, n)[...] = h.transpose(2, 1, 0)
+    return passes
 
 
-def loss_and_gradient(W: Array, b: Array, xi: Array, theta: float, passes: Array, n: int) -> tuple[float, Array, Array]:
+def loss_and_gradient(parameters: Array, xi: Array, theta: float, passes: Array, n: int) -> tuple[float, Array]:
     """Loss of positive against negative passes and its gradient.
 
     Parameters
     ----------
-    W, b : ndarray (width, fan_in), (width,)
+    parameters : ndarray (width, fan_in + 1), W with b as its last column
     xi : ndarray (width,), unit length
     theta : float
-    passes : ndarray (fan_in, (1 + m) n)
+    passes : ndarray (fan_in + 1, (1 + m) n)
         Inputs of the linear map, as :func:`side_by_side` arranges them.
     n : int
         Number of samples.
@@ -44,10 +48,9 @@ def loss_and_gradient(W: Array, b: Array, xi: Array, theta: float, passes: Array
     Returns
     -------
     loss : float, mean over all n m pairs
-    dW, db : gradients, shaped like W and b
+    gradient : ndarray, shaped like the parameters
     """
-    z = W @ passes
-    z += b[:, None]
+    z = parameters @ passes
     norm = np.sqrt(np.einsum("ij,ij->j", z, z))
     norm[norm == 0] = 1.0  # z = 0 has goodness 0 and, below, no gradient
     signed = np.sign(z)
@@ -71,7 +74,7 @@ def loss_and_gradient(W: Array, b: Array, xi: Array, theta: float, passes: Array
     signed *= weight
     z *= weight * g / norm
     signed -= z
-    return loss, signed @ passes.T, signed.sum(axis=1)
+    return loss, signed @ passes.T
 
 
 def largest_goodness(xi: Array) -> float:

@@ -76,7 +76,7 @@ class PhyLL:
         self.classes = len(net.encoder.classes)
         directions = [rng.standard_normal(len(block.b)) for block in net.blocks]
         self.xi = [xi / np.linalg.norm(xi) for xi in directions]
-        self.adam = [Adam(block.W.shape, block.b.shape) for block in net.blocks]
+        self.adam = [Adam(block.parameters.shape) for block in net.blocks]
         self.losses = [float("nan")] * len(net.blocks)
         self.steps = 0
         self.epoch = 0  # of the block in training (layerwise) or of all (joint)
@@ -256,27 +256,26 @@ class PhyLL:
         truth = self.data.labels[:, None]
         return np.hstack([truth, (truth + offsets) % self.classes])
 
-    def _pairs(self, i: int, h: Array) -> Array:
-        """Positive and chosen negative inputs of one epoch, (n, 1 + chosen, fan_in)."""
+    def _passes(self, i: int, h: Array) -> Array:
+        """Positive and chosen negative inputs of one epoch, side by side: (fan_in + 1, (1 + chosen) n)."""
         n, columns = h.shape[:2]
         if self.config.negatives == "all" or columns == 2:
-            return h
+            return side_by_side(h)
         if self.config.negatives == "random":
             chosen = self.rng.integers(1, columns, n)
         else:
             chosen = 1 + goodness(self.net.blocks[i].linear(h[:, 1:]), self.xi[i]).argmax(axis=1)
-        return np.stack([h[:, 0], h[np.arange(n), chosen]], axis=1)
+        return side_by_side(np.stack([h[:, 0], h[np.arange(n), chosen]], axis=1))
 
     def _update(self, i: int, h: Array, progress: float) -> None:
         """`inner` Adam updates of block `i` on measured inputs h (n, 1 + m, fan_in)."""
-        block, pairs = self.net.blocks[i], self._pairs(i, h)
+        block, passes, n = self.net.blocks[i], self._passes(i, h), len(h)
         rate = self.config.rate * (0.5 + 0.5 * np.cos(np.pi * progress) if self.config.decay == "cosine" else 1.0)
-        passes, n = side_by_side(pairs), len(pairs)
         for _ in range(self.config.inner):
-            loss, dW, db = loss_and_gradient(block.W, block.b, self.xi[i], self.config.theta, passes, n)
-            self.adam[i].update(rate, [block.W, block.b], [dW, db])
+            loss, gradient = loss_and_gradient(block.parameters, self.xi[i], self.config.theta, passes, n)
+            self.adam[i].update(rate, block.parameters, gradient)
         self.losses[i] = loss
-        self.multiply_adds += 2 * self.config.inner * pairs.shape[0] * pairs.shape[1] * block.W.size
+        self.multiply_adds += 2 * self.config.inner * passes.shape[1] * block.W.size
 
     def _training_accuracy(self, total: Array) -> float:
         """Share of rows of `total` (n, 1 + m) won by column 0, the true label; NaN unless every label is there."""

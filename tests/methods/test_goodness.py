@@ -12,7 +12,9 @@ from labtrain.methods.goodness import goodness, largest_goodness
 
 
 def loss_and_gradient(W, b, xi, theta, h):
-    return formulas.loss_and_gradient(W, b, xi, theta, formulas.side_by_side(h), len(h))
+    parameters = np.column_stack([W, b])
+    loss, gradient = formulas.loss_and_gradient(parameters, xi, theta, formulas.side_by_side(h), len(h))
+    return loss, gradient[:, :-1], gradient[:, -1]
 
 
 @settings(max_examples=60, deadline=None)
