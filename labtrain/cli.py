@@ -61,7 +61,9 @@ def _print_json(value: Any) -> None:
 def _show(renderable: Any) -> None:
     from rich.console import Console
 
-    Console(width=100, highlight=False).print(renderable)
+    console = Console(highlight=False)
+    console.width = min(100, console.width) if console.is_terminal else 100
+    console.print(renderable)
 
 
 @app.command()
@@ -147,9 +149,11 @@ def predict(
 ) -> None:
     """Predict the rows of a CSV file with a trained network; prints CSV: row, label, margin.
 
-    Columns are named as in the table the network was trained on, in the same units: F0, F1, F2 and F3 in Hz for
-    peterson-barney. Logarithms are taken here if they were taken in training. The margin is the lead of the winning
-    label's score over the second best, in the unit of the score: no probability.
+    Columns are named as in the table of the training, in the same units
+    (F0, F1, F2, F3 in Hz for peterson-barney); logarithms are taken here.
+
+    The margin is the lead of the winning label's score over the second best,
+    in the unit of the score; it is no probability.
     """
     from labtrain import jobs
 

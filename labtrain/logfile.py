@@ -94,8 +94,8 @@ class LogFile:
             case TrialStarted():
                 self._stage, self._trial, self._ablation = "", event, 0
                 done, planned = event.done_shots, event.planned_shots
-                plan = f"at most {planned} shots" if done <= planned else "more shots than a trial of its own"
                 how = f"goes on after {done} shots" if done else "begins"
+                plan = f"at most {planned} shots" if done < planned else f"more than the {planned} of one training"
                 log.info("%s %s: %s", trial_name(event.index, event.count, event.seed), how, plan)
             case StepDone():
                 self._step(event)

@@ -137,8 +137,12 @@ class Progress:
     def _shots(self) -> tuple[str, str]:
         """Shots done, of those planned as long as the plan holds, and their rate."""
         done, planned, recent = self._pace.shots, self._trial.planned_shots, self._pace.shots_per_s()
-        # A trial that goes on to more epochs measures anew what its plan counts once.
-        return f"shots {done:,} of {planned:,}" if done <= planned else f"shots {done:,}", rate(recent)
+        return f"shots {done:,} of {planned:,}" if self._planned() else f"shots {done:,}", rate(recent)
+
+    def _planned(self) -> bool:
+        """Whether the plan holds: a trial that goes on to more epochs measures anew what its plan counts once."""
+        planned = self._trial.planned_shots
+        return self._trial.done_shots < planned and self._pace.shots <= planned
 
     def _times(self) -> str:
         elapsed, left = f"{hours(self._pace.elapsed_s())} elapsed", self._pace.left_s()
@@ -174,8 +178,7 @@ class Progress:
             bar = ProgressBar(metrics.steps, metrics.step, width=BAR)
             bars.add_row("steps", bar, f"{metrics.step:,} of {metrics.steps:,}", "")
         count, recent = self._shots()
-        beyond = self._pace.shots > planned
-        whole = "" if beyond else ProgressBar(max(1, planned), self._pace.shots, width=BAR)
+        whole = ProgressBar(max(1, planned), self._pace.shots, width=BAR) if self._planned() else ""
         bars.add_row("shots", whole, count.removeprefix("shots "), recent)
         return bars
 

@@ -194,7 +194,7 @@ def test_a_second_ctrl_c_is_told_apart(tmp_path):
 
 def test_help_says_what_predict_wants_and_gives():
     shown = " ".join(labtrain("predict", "--help", cwd=ROOT).stdout.split())
-    for word in ("same units", "Hz for", "no probability", "counted from 0"):
+    for word in ("same units", "in Hz for", "no probability", "counted from 0"):
         assert word in shown
 
 
