@@ -23,7 +23,7 @@ from labtrain.datasets import Split, split
 from labtrain.datasets.reader import read_rows
 from labtrain.datasets.table import Table
 from labtrain.errors import InputError, Interrupted, LabtrainError, RunError, RunExists
-from labtrain.events import Listener
+from labtrain.events import Listener, RunFinished, RunStarted
 from labtrain.experiment import Experiment, registered
 from labtrain.layer import PhysicalLayer, Recorded, Shots
 from labtrain.logfile import LogFile
@@ -101,7 +101,7 @@ def train(
             for key, value in experiment.run.notes.items():
                 run.note(f"{key}: {value}", kind="config")
             run.log_environment(rig.environment())
-            return _carry_out(experiment, rig, run, guard, clock, listeners)
+            return _carry_out(experiment, rig, run, guard, clock, listeners, RunStarted(run.folder))
 
 
 def resume(
@@ -138,7 +138,8 @@ def resume(
             _check_identity(run, rig, load_table(experiment))
             run.adopt_config(text, parsed, RESUMABLE)
             run.log_environment(rig.environment())
-            return _carry_out(experiment, rig, run, guard, clock, listeners)
+            begins = RunStarted(run.folder, True, tuple(changes))
+            return _carry_out(experiment, rig, run, guard, clock, listeners, begins)
 
 
 def check(loaded: Loaded[Experiment]) -> None:
@@ -350,19 +351,25 @@ def _check_identity(run: Run, rig: Rig, table: Table) -> None:
 
 
 def _carry_out(
-    experiment: Experiment, rig: Rig, run: Run, guard: Guard, clock: Clock, listeners: Sequence[Listener]
+    experiment: Experiment, rig: Rig, run: Run, guard: Guard, clock: Clock, told: Sequence[Listener], begins: RunStarted
 ) -> dict[str, Any]:
     """Train, write summary and figures, and leave the run with a true status however it ends."""
     started = clock.monotonic()
     with LogFile(run.folder, clock) as logged:
+        listeners = [logged, *told]
         try:
             run.mark("running")
-            summary = Trainer(experiment, rig, run, guard, clock, [logged, *listeners]).train()
+            for listener in listeners:
+                listener(begins)
+            summary = Trainer(experiment, rig, run, guard, clock, listeners).train()
             summary |= {"seconds": clock.monotonic() - started, "run": str(run.folder)}
             with disk_errors(run.folder):
                 write_bytes(run.folder / SUMMARY, (json.dumps(summary, indent=2) + "\n").encode())
             figures(run)
             run.mark("finished")
+            ends = RunFinished(len(summary["seeds"]), summary["test_accuracy"], summary["test_accuracy_sd"])
+            for listener in listeners:
+                listener(ends)
         except BaseException as error:
             stopped = isinstance(error, Interrupted | KeyboardInterrupt)
             _finish_quietly(run, "interrupted" if stopped else "failed")

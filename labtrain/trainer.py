@@ -144,7 +144,9 @@ class Trainer:
             trial.restore(state)
             trial.remember((chunk.layer, chunk.shots) for chunk in self.run.seen(self._index))
         self._shots = trial.cost.shots
-        self._emit(TrialStarted(self._index, experiment.trials.count, seed, trial.planned_shots(), self._shots))
+        ablations = len(experiment.chosen_ablations)
+        count, planned = experiment.trials.count, trial.planned_shots()
+        self._emit(TrialStarted(self._index, count, seed, planned, self._shots, ablations))
         return trial
 
     def _steps(self, trial: Trial) -> None:
