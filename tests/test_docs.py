@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import pytest
 from labtrain import registry
 from labtrain.clock import SimulatedClock
 from labtrain.config import Registered, Section, loads
-from labtrain.errors import ConfigError, LabtrainError
+from labtrain.errors import ConfigError, InputError, LabtrainError
 from labtrain.experiment import Experiment
+from labtrain.ledger import Cost
+from labtrain.sim.cavity import AcousticParameters
+from labtrain.trainer import ABLATION_KEYS, summarise
 from labtrain.yaml_lines import Tree
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -80,8 +84,9 @@ def test_every_key_is_documented_with_its_default(heading: str) -> None:
 
 def test_the_example_loads_and_the_error_is_quoted_right() -> None:
     text = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    example, notes = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     loads(example, Experiment, "lab.yaml")
+    assert loads(example + notes, Experiment, "lab.yaml").value.run.notes["gain_knob"] == "12"
     (quoted,) = re.findall(r"`(lab\.yaml:\d+: .+?)`", text)
     with pytest.raises(ConfigError) as caught:
         loads(example.replace("  epochs: 40", "  theta: four"), Experiment, "lab.yaml")
@@ -136,6 +141,32 @@ def test_the_index_lists_every_page() -> None:
     index = (ROOT / "docs/README.md").read_text(encoding="utf-8")
     pages = [page.name for page in (ROOT / "docs").glob("*.md") if page.name != "README.md"]
     assert [name for name in pages if f"({name})" not in index] == []
+
+
+def test_every_key_of_the_summary_is_documented() -> None:
+    cost = Cost().as_dict()
+    trial = {
+        "seed": 0, "accuracy": 1.0, "confusion": [[1]], "ablations": {}, "test_values_held_at_border": 0,
+        "drive_clipped_share": [0.0], "train_cost": cost, "test_cost": cost,
+    }  # fmt: skip
+    keys = {key for key in summarise(["a"], [trial]) if key not in {f"{name}_sd" for name in ABLATION_KEYS.values()}}
+    text = (ROOT / "docs/runs.md").read_text(encoding="utf-8")
+    table = text.partition("## `summary.json`")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.+?) \| (.+) \|$", table, re.MULTILINE)
+    assert {key for names, _ in rows for key in re.findall(r"`(\w+)`", names)} == keys | {"seconds", "run"}
+    (parts,) = (meaning for names, meaning in rows if names == "`cost`")
+    assert set(re.findall(r"`(\w+)`", parts)) == set(cost)
+
+
+def test_the_limits_of_the_tones_are_documented() -> None:
+    text = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+    (told,) = re.findall(r"Bins that keep clear of the mains: ([\d,\sand]+)\.", text)
+    allowed = []
+    for tone in range(1, 60):
+        with suppress(InputError):
+            AcousticParameters(tone_bins=(tone,))
+            allowed.append(tone)
+    assert [int(number) for number in re.findall(r"\d+", told)] == allowed
 
 
 def test_exit_codes_are_documented() -> None:
