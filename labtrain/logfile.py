@@ -109,8 +109,8 @@ class LogFile:
                 others = "".join(f", {n.replace('_', ' ')} {percent(value)}" for n, value in event.ablations.items())
                 log.info("trial %d finished: test accuracy %s%s", event.index, percent(event.accuracy), others)
             case RunFinished():
-                of = f"mean of {event.trials} trials {percent(event.accuracy)}, sd {points(event.accuracy_sd)}"
-                log.info("run finished: test accuracy, %s", of if event.trials > 1 else percent(event.accuracy))
+                spread = f", mean of {event.trials} trials, sd {points(event.accuracy_sd)}" if event.trials > 1 else ""
+                log.info("run finished: test accuracy %s%s", percent(event.accuracy), spread)
             case ShotsArrived():
                 pass  # every shot is in run.db
 

@@ -130,7 +130,9 @@ def plot_accuracy(history: Sequence[Metrics] | Sequence[Sequence[Metrics]], test
     panels[0].set_xlim(0, last + max(1.0, 0.02 * last))
     if len(tested):
         mean = 100 * float(np.mean(tested))
-        panels[0].axhline(mean, color=INK, linewidth=1.0, linestyle="-.", label="test rows, mean")
+        panels[0].axhline(
+            mean, color=INK, linewidth=1.0, linestyle="-.", label="test rows, mean" if len(tested) > 1 else "test rows"
+        )
         _draw_tested(panels[1], 100 * np.asarray(tested, dtype=np.float64))
     panels[0].locator_params(axis="x", integer=True)
     for axes in panels:

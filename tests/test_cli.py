@@ -69,7 +69,7 @@ def test_evaluate_measures_the_test_rows_anew(finished):
     folder, summary = finished
     (row,) = json.loads(labtrain("evaluate", summary["run"], "--json", cwd=folder).stdout)
     assert row["accuracy_then"] == summary["test_accuracy"]
-    assert abs(row["accuracy"] - summary["test_accuracy"]) < 0.05
+    assert abs(row["accuracy"] - summary["test_accuracy"]) < 0.1  # of 40 rows, trained for two epochs
     assert row["shots"] == summary["shots_test"]
 
 

@@ -334,7 +334,7 @@ def test_log_file_tells_the_story(tmp_path: Path) -> None:
         "trial 0: testing",
         "trial 0: ablation 1 of 1: no skip",
         "trial 0 finished: test accuracy 97.3 %, no skip 91.2 %",
-        "run finished: test accuracy, mean of 2 trials 97.0 %, sd 0.4",
+        "run finished: test accuracy 97.0 %, mean of 2 trials, sd 0.4",
         "the rig has drifted",
     ]
     assert lines[0].startswith("2026-01-31T12:00:00.000Z INFO ")
