@@ -177,6 +177,7 @@ def evaluate(folder: str | Path, clock: Clock | None = None) -> list[dict[str, A
         for index, kept in run.trials().items():
             trial = _trained(experiment, rig, run, guard, index, table)
             verdict = trial.test()
+            log.info("trial %d evaluated: %.1f %%, %d shots", index, 100 * verdict.accuracy, verdict.test_cost.shots)
             rows.append(
                 {
                     "trial": index,
@@ -215,6 +216,7 @@ def predict(folder: str | Path, rows_csv: str | Path, trial: int = 0, clock: Clo
         encoder.refuse_outside(rows, where)
         scores = network.scores(rows)
         best = np.sort(scores, axis=1)
+        log.info("%d rows of %s predicted by trial %d", len(rows), rows_csv, trial)
         return [
             Prediction(name, encoder.classes[int(row.argmax())], float(top[-1] - top[-2]))
             for name, row, top in zip(where, scores, best, strict=True)
@@ -392,7 +394,7 @@ def _reopened(folder: Path, clock: Clock) -> Iterator[tuple[Experiment, Rig, Run
         if not run.trials():
             raise RunError(f"{folder}: no trial is finished yet; go on with `labtrain resume {folder}` first")
         experiment = stored_experiment(run)
-        with Guard() as guard, open_rig(experiment, clock) as rig:
+        with LogFile(folder, clock), Guard() as guard, open_rig(experiment, clock) as rig:
             guard.push("rig", rig.safe)
             _check_layers(run, rig)
             yield experiment, rig, run, guard

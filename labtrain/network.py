@@ -94,7 +94,6 @@ class Block:
         # W and b side by side, b as the weight of a constant 1: methods update them as one array.
         self.parameters: Array = rng.uniform(-reach, reach, (width_out, self.fan_in + 1))
         self.learned = False
-        self.multiply_adds = 0  # of the forward map; a method counts its own updates
         self.y_mean: Array = np.zeros(n_out)
         self.y_scale: Array = np.ones(n_out)
 
@@ -140,7 +139,6 @@ class Block:
 
     def linear(self, h: Array) -> Array:
         """z = h W^T + b, (..., width_out)."""
-        self.multiply_adds += math.prod(h.shape[:-1]) * self.W.size
         rows = math.prod(h.shape[:-1])  # -1 would be ambiguous for a block without inputs
         result: Array = (h.reshape(rows, self.fan_in) @ self.W.T + self.b).reshape(*h.shape[:-1], len(self.b))
         return result
@@ -150,7 +148,6 @@ class Block:
             "W": self.W.copy(),
             "b": self.b.copy(),
             "learned": self.learned,
-            "multiply_adds": self.multiply_adds,
             "y_mean": self.y_mean,
             "y_scale": self.y_scale,
             "drive": self.drive.state(),
@@ -159,7 +156,6 @@ class Block:
     def restore(self, state: dict[str, Any]) -> None:
         self.parameters = np.column_stack([state["W"], state["b"]])
         self.learned, self.y_mean, self.y_scale = bool(state["learned"]), state["y_mean"], state["y_scale"]
-        self.multiply_adds = int(state["multiply_adds"])
         self.drive.restore(state["drive"])
 
 
@@ -175,11 +171,6 @@ class PhysicalNetwork:
     def __init__(self, encoder: Encoder, blocks: Sequence[Block]) -> None:
         self.encoder = encoder
         self.blocks = tuple(blocks)
-
-    @property
-    def multiply_adds(self) -> int:
-        """Multiply-adds of all linear maps forward, counted from array sizes."""
-        return sum(block.multiply_adds for block in self.blocks)
 
     @property
     def parameters(self) -> int:

@@ -158,7 +158,7 @@ class Trial:
         """Everything spent so far."""
         total = sum((layer.cost for layer in self.layers), Cost())
         return total + Cost(
-            multiply_adds=self.method.multiply_adds + self.net.multiply_adds,
+            multiply_adds=self.method.multiply_adds,
             seconds_digital=max(0.0, self.seconds - total.seconds_physics),
         )
 

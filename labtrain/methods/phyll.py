@@ -10,6 +10,7 @@ the other, each sample and label measured once per block and its response used f
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -21,7 +22,7 @@ from labtrain.errors import ConfigError
 from labtrain.methods.adam import Adam
 from labtrain.methods.goodness import goodness, largest_goodness, loss_and_gradient, side_by_side
 from labtrain.methods.method import Data, Metrics
-from labtrain.network import PhysicalNetwork
+from labtrain.network import Block, PhysicalNetwork
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -115,7 +116,7 @@ class PhyLL:
         found = []
         for block, xi in zip(net.blocks, self.xi, strict=True):
             h = block.inputs(block.measure(x, self.predict_rng), x)
-            x = block.linear(h)
+            x = self._forward(block, h)
             found.append(goodness(x, xi))
         return np.stack(found)
 
@@ -165,7 +166,7 @@ class PhyLL:
         for i, block in enumerate(self.net.blocks):
             h = block.inputs(block.learn(x, self.order_rng), x)
             self._update(i, h, self.epoch / self.config.epochs)
-            x = block.linear(h)
+            x = self._forward(block, h)
             total += goodness(x, self.xi[i])
         self.epoch += 1
         last = self.epoch >= self.config.epochs
@@ -188,6 +189,8 @@ class PhyLL:
         if self.epoch == 0:
             self._measure(i)
             self.accuracy = float("nan")  # of the block before; this one has none yet
+            # Counted here and not where it is computed: a resume computes it again and must not count it again.
+            self.multiply_adds += self.labels.size * sum(block.W.size for block in self.net.blocks[:i])
         if self._h is None:
             self._h = self._inputs(i)
         self._update(i, self._h, self.epoch / planned)
@@ -236,7 +239,7 @@ class PhyLL:
         responses = self.validation_responses if validation else self.responses
         total = np.zeros(x.shape[:2])
         for block, y, xi in zip(self.net.blocks[: last + 1], responses, self.xi, strict=False):
-            x = block.linear(block.inputs(y, x))
+            x = self._forward(block, block.inputs(y, x))
             total += goodness(x, xi)
         if not validation:
             return self._training_accuracy(total)
@@ -264,8 +267,13 @@ class PhyLL:
         if self.config.negatives == "random":
             chosen = self.rng.integers(1, columns, n)
         else:
-            chosen = 1 + goodness(self.net.blocks[i].linear(h[:, 1:]), self.xi[i]).argmax(axis=1)
+            chosen = 1 + goodness(self._forward(self.net.blocks[i], h[:, 1:]), self.xi[i]).argmax(axis=1)
         return side_by_side(np.stack([h[:, 0], h[np.arange(n), chosen]], axis=1))
+
+    def _forward(self, block: Block, h: Array) -> Array:
+        """z of a block, counted."""
+        self.multiply_adds += math.prod(h.shape[:-1]) * block.W.size
+        return block.linear(h)
 
     def _update(self, i: int, h: Array, progress: float) -> None:
         """`inner` Adam updates of block `i` on measured inputs h (n, 1 + m, fan_in)."""
