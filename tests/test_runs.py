@@ -609,7 +609,10 @@ def test_a_changed_config_is_adopted_or_refused(tmp_path: Path) -> None:
 
 
 def test_broken_runs_are_listed_with_their_reason(tmp_path: Path) -> None:
-    assert list_runs(tmp_path / "none", RealClock()) == []
+    with pytest.raises(RunError) as caught:
+        list_runs(tmp_path / "none", RealClock())
+    missing = tmp_path / "none"
+    assert str(caught.value) == f"{missing}: no such folder; name the folder that holds the run folders with --runs DIR"
     with create(tmp_path / "c") as run:
         run.append("a", 0, shots(7), {})
         run.save_trial(0, {}, {})
