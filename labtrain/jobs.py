@@ -358,7 +358,7 @@ def _carry_out(
     """Train, write summary and figures, and leave the run with a true status however it ends."""
     started = clock.monotonic()
     with LogFile(run.folder, clock) as logged:
-        listeners = [logged, *told]
+        listeners: list[Listener] = [logged, *told]
         try:
             run.mark("running")
             for listener in listeners:
