@@ -1,4 +1,4 @@
-"""The command line: thin commands over labtrain.jobs. One sentence for every error, the exit code of its kind."""
+"""The command line: thin commands over jobs and inference. One sentence for every error, the exit code of its kind."""
 
 from __future__ import annotations
 
@@ -123,10 +123,10 @@ def runs(root: Runs = Path("runs"), as_json: Json = False) -> None:
 @app.command()
 def evaluate(run: RunFolder, as_json: Json = False) -> None:
     """Measure the test rows of a finished run anew, with the weights it ended with."""
-    from labtrain import jobs
+    from labtrain import inference
     from labtrain.report import evaluation_table
 
-    rows = jobs.evaluate(run)
+    rows = inference.evaluate(run)
     if as_json:
         _print_json(rows)
     else:
@@ -155,9 +155,9 @@ def predict(
     The margin is the lead of the winning label's score over the second best,
     in the unit of the score; it is no probability.
     """
-    from labtrain import jobs
+    from labtrain import inference
 
-    predictions = jobs.predict(run, rows, trial)
+    predictions = inference.predict(run, rows, trial)
     if as_json:
         _print_json([{"row": p.row, "label": p.label, "margin": p.margin} for p in predictions])
         return

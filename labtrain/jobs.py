@@ -1,4 +1,4 @@
-"""What a user starts: train, resume, evaluate, predict, plan. The command line and scripts call the same functions."""
+"""What a user starts: train, resume, check, plan. The command line and scripts call the same functions."""
 
 from __future__ import annotations
 
@@ -7,25 +7,20 @@ import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from time import gmtime, strftime
 from typing import Any
 
-import numpy as np
-
 from labtrain import config as configuration
 from labtrain import provenance
 from labtrain.clock import Clock, RealClock
 from labtrain.config import Loaded
-from labtrain.datasets import Split, split
-from labtrain.datasets.reader import read_rows
+from labtrain.datasets import split
 from labtrain.datasets.table import Table
 from labtrain.errors import InputError, Interrupted, LabtrainError, RunError, RunExists
 from labtrain.events import Listener, RunFinished, RunStarted
 from labtrain.experiment import Experiment, registered
-from labtrain.layer import PhysicalLayer, Recorded, Shots
 from labtrain.logfile import LogFile
 from labtrain.methods.method import Method
 from labtrain.plots import figures
@@ -135,7 +130,7 @@ def resume(
             return summary
         with Guard(f"go on with: labtrain resume {folder}") as guard, open_rig(experiment, clock) as rig:
             guard.push("rig", rig.safe)
-            _check_identity(run, rig, load_table(experiment))
+            check_identity(run, rig, load_table(experiment))
             run.adopt_config(text, parsed, RESUMABLE)
             run.log_environment(rig.environment())
             begins = RunStarted(run.folder, True, tuple(changes))
@@ -159,68 +154,6 @@ def stored_experiment(run: Run, overrides: Sequence[str] = ()) -> Experiment:
     source = run.folder / "config.yaml"
     text = source.read_text(encoding="utf-8") if source.exists() else run.config_text
     return configuration.loads(text, Experiment, source, overrides).value
-
-
-def evaluate(folder: str | Path, clock: Clock | None = None) -> list[dict[str, Any]]:
-    """Measure the test rows of every finished trial anew, with the weights it ended with.
-
-    Returns
-    -------
-    list of dict
-        For each trial: ``trial``, ``seed``, ``accuracy`` now, ``accuracy_then`` at the end of training, ``shots``.
-        The shots are logged; the run's results stay as they are.
-    """
-    clock, rows = clock or RealClock(), []
-    with _reopened(Path(folder), clock) as (experiment, rig, run, guard):
-        table = load_table(experiment)
-        _check_identity(run, rig, table)
-        for index, kept in run.trials().items():
-            trial = _trained(experiment, rig, run, guard, index, table)
-            verdict = trial.test()
-            log.info("trial %d evaluated: %.1f %%, %d shots", index, 100 * verdict.accuracy, verdict.test_cost.shots)
-            rows.append(
-                {
-                    "trial": index,
-                    "seed": kept["seed"],
-                    "accuracy": verdict.accuracy,
-                    "accuracy_then": kept["accuracy"],
-                    "shots": verdict.test_cost.shots,
-                }
-            )
-        run.note(json.dumps(rows), kind="evaluation")
-    return rows
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The winning class of one row; `margin` is its score's lead over the second best."""
-
-    row: str
-    label: str
-    margin: float
-
-
-def predict(folder: str | Path, rows_csv: str | Path, trial: int = 0, clock: Clock | None = None) -> list[Prediction]:
-    """Predict rows of a CSV file with the network of one trial of a run; costs shots, which are logged.
-
-    Raises
-    ------
-    DataError
-        If a column is missing, a value is no number or lies far outside what the network was trained for.
-    """
-    clock = clock or RealClock()
-    with _reopened(Path(folder), clock) as (experiment, rig, run, guard):
-        network = _trained(experiment, rig, run, guard, trial, None)
-        encoder = network.net.encoder
-        where, rows = read_rows(rows_csv, encoder.feature_names)
-        encoder.refuse_outside(rows, where)
-        scores = network.scores(rows)
-        best = np.sort(scores, axis=1)
-        log.info("%d rows of %s predicted by trial %d", len(rows), rows_csv, trial)
-        return [
-            Prediction(name, encoder.classes[int(row.argmax())], float(top[-1] - top[-2]))
-            for name, row, top in zip(where, scores, best, strict=True)
-        ]
 
 
 def plan(loaded: Loaded[Experiment]) -> dict[str, Any]:
@@ -300,20 +233,6 @@ def _refuse_less(run: Run, experiment: Experiment) -> None:
             )
 
 
-def _stored_table(run: Run) -> Table:
-    """A table with the classes and features of a run and no data: enough to build its network again."""
-    kept = run.provenance["table"]
-    return Table(
-        np.zeros((1, len(kept["feature_names"]))),
-        np.zeros(1, dtype=np.int64),
-        tuple(kept["classes"]),
-        tuple(kept["feature_names"]),
-        None,
-        str(run.folder),
-        None if kept["inputs"] is None else tuple(kept["inputs"]),
-    )
-
-
 def _check_trials(experiment: Experiment, table: Table) -> None:
     """Every split must work before the first shot is spent."""
     for index in range(experiment.trials.count):
@@ -334,7 +253,7 @@ def _identity(rig: Rig, table: Table) -> dict[str, Any]:
     return {"layers": {layer.name: layer.info.fingerprint for layer in rig.layers}, "data": table.fingerprint}
 
 
-def _check_layers(run: Run, rig: Rig) -> None:
+def check_layers(run: Run, rig: Rig) -> None:
     """Refuse to go on with another rig than the run began with."""
     began = run.provenance["layers"]
     for layer in rig.layers:
@@ -345,9 +264,9 @@ def _check_layers(run: Run, rig: Rig) -> None:
             )
 
 
-def _check_identity(run: Run, rig: Rig, table: Table) -> None:
+def check_identity(run: Run, rig: Rig, table: Table) -> None:
     """Refuse to go on with another rig or other data than the run began with."""
-    _check_layers(run, rig)
+    check_layers(run, rig)
     if run.provenance["data"] != table.fingerprint:
         raise RunError(f"{run.folder}: the data set has changed since the run began; restore it, or start a new run")
 
@@ -385,44 +304,3 @@ def _finish_quietly(run: Run, status: str) -> None:
         run.mark(status)
     except LabtrainError as error:
         log.error("status of the run not written: %s", error)
-
-
-@contextmanager
-def _reopened(folder: Path, clock: Clock) -> Iterator[tuple[Experiment, Rig, Run, Guard]]:
-    """A finished run with its rig, to measure more with what was trained."""
-    with Run.open(folder, write=True, clock=clock) as run:
-        if not run.trials():
-            raise RunError(f"{folder}: no trial is finished yet; go on with `labtrain resume {folder}` first")
-        experiment = stored_experiment(run)
-        with LogFile(folder, clock), Guard() as guard, open_rig(experiment, clock) as rig:
-            guard.push("rig", rig.safe)
-            _check_layers(run, rig)
-            yield experiment, rig, run, guard
-
-
-def _trained(experiment: Experiment, rig: Rig, run: Run, guard: Guard, index: int, table: Table | None) -> Trial:
-    """The trial as it ended; its further shots are logged apart from training.
-
-    Without a table it can predict, though not test: a run knows its classes and features by heart.
-    """
-
-    def keep(name: str, shots: Shots, state: dict[str, Any]) -> None:
-        run.append(name, "after training", shots, state, rig.environment(), trial=index, replayable=False)
-
-    def logged(layer: PhysicalLayer) -> PhysicalLayer:
-        return Recorded(layer, keep)
-
-    state = run.trial_state(index)
-    seed = experiment.trials.first_seed + index
-    only = np.arange(1)
-    trial = Trial.begin(
-        experiment,
-        rig,
-        seed,
-        table=_stored_table(run) if table is None else table,
-        parts=Split(only, only[:0], only[:0]) if table is None else None,
-        wrap=logged,
-        on_shots=lambda _: guard.check(),
-    )
-    trial.restore(state)
-    return trial

@@ -150,7 +150,7 @@ def evaluation_table(rows: Sequence[dict[str, Any]]) -> RenderableType:
     Parameters
     ----------
     rows : sequence of dict
-        As :func:`labtrain.jobs.evaluate` gives them.
+        As :func:`labtrain.inference.evaluate` gives them.
     """
     table = _table()
     for name in ("trial", "seed", "accuracy now, %", "when trained, %", "change, points", "shots"):
@@ -175,7 +175,7 @@ def notes_table(notes: Sequence[Note]) -> RenderableType:
 
 
 def _evaluation(text: str) -> str:
-    """The note of an evaluation, as labtrain.jobs.evaluate leaves it, in words."""
+    """The note of an evaluation, as labtrain.inference.evaluate leaves it, in words."""
     return "; ".join(
         f"trial {row['trial']}, seed {row['seed']}: {percent(row['accuracy'])}, when trained "
         f"{percent(row['accuracy_then'])}, {row['shots']:,} shots"

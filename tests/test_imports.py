@@ -27,7 +27,7 @@ FLOORS = (
     ("network", "twin", "datasets"),
     ("methods", "rigs", "experiment"),
     ("controls", "trial", "trainer", "events"),
-    ("formatting", "pace", "plots", "progress", "report", "logfile", "jobs"),
+    ("formatting", "pace", "plots", "progress", "report", "logfile", "jobs", "inference"),
     ("cli", "__main__"),
 )  # fmt: skip
 # Third-party packages that the lowest floors may use, deferred imports included.
