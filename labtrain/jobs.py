@@ -189,6 +189,7 @@ def _plan(experiment: Experiment) -> dict[str, Any]:
         "seconds_on_rig": shots * info.seconds_per_shot,
         "disk_bytes": shots * 8 * (info.n_in + info.n_out + 1),
         "simulated": info.simulated,
+        "dead_inputs": list(info.dead_inputs),
     }
 
 
@@ -282,6 +283,9 @@ def _carry_out(
             run.mark("running")
             for listener in listeners:
                 listener(begins)
+            for layer in rig.layers:
+                if dead := layer.info.dead_inputs:
+                    log.info("rig: inputs %s of layer %s reach no output", ", ".join(map(str, dead)), layer.name)
             summary = Trainer(experiment, rig, run, guard, clock, listeners).train()
             summary |= {"seconds": clock.monotonic() - started, "run": str(run.folder)}
             with disk_errors(run.folder):

@@ -132,8 +132,10 @@ def plan_table(plan: dict[str, Any]) -> RenderableType:
     time = f"{duration(plan['seconds_on_rig'])} {where}" if each > 0 else "the rig states no time per shot"
     named = (("train_rows", "training"), ("validation_rows", "validation"), ("test_rows", "test"))
     parts = ", ".join(f"{plan[key]:,} {name}" for key, name in named if plan[key])
+    dead = ", ".join(map(str, plan.get("dead_inputs", ())))
     return _facts(
         [
+            *([("dead inputs", f"{dead} reach no output")] if dead else []),
             ("trials", f"{plan['trials']:,}"),
             ("rows of a trial", parts),
             ("shots, at most", f"{shots:,} = {plan['shots_train']:,} training + {plan['shots_test']:,} test"),

@@ -128,7 +128,7 @@ def test_testing_before_training_is_refused(finished):
 def test_driving_dead_inputs_is_warned_of(data_dir, caplog, monkeypatch):
     monkeypatch.setenv("LABTRAIN_DATA", str(data_dir))
     config = ROOT / "config" / "vowels-recorded.yaml"
-    lt.plan(lt.load(config))
+    assert lt.plan(lt.load(config))["dead_inputs"] == [3, 4, 8, 9, 13, 14, 18, 19]
     assert "reach no output of this rig" not in caplog.text
     lt.plan(lt.load(config, ["network.drive.inputs=null"]))
     assert "network.drive.inputs: 3, 4, 8, 9, 13, 14, 18, 19 reach no output of this rig; leave them out" in caplog.text

@@ -189,6 +189,7 @@ def test_plan_table() -> None:
     assert "disk, about 5.9 MB for the shots alone" in shown
     assert not shown.startswith("\n")
     assert "this one is simulated" in words(plan_table(PLAN | {"simulated": True}))
+    assert "dead inputs 3, 4 reach no output" in words(plan_table(PLAN | {"dead_inputs": [3, 4]}))
     assert "the rig states no time per shot" in words(plan_table(PLAN | {"seconds_per_shot": 0.0}))
 
 
