@@ -126,10 +126,15 @@ class Run(ShotLog):
         with disk_errors(folder):
             lock.acquire()
         try:
-            run = cls(folder, Database.open(folder, write=True), lock, clock)
-            run._rewind()
+            database = Database.open(folder, write=True)
         except BaseException:
             lock.release()
+            raise
+        run = cls(folder, database, lock, clock)
+        try:
+            run._rewind()
+        except BaseException:
+            run.close()
             raise
         return run
 

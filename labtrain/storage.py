@@ -93,7 +93,8 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> str:
     """Write an .npz file, whole or not at all; return its SHA-256."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    return write_bytes(path, buffer.getbuffer())
+    with buffer.getbuffer() as data:
+        return write_bytes(path, data)
 
 
 def read_arrays(path: Path, sha256: str) -> dict[str, NDArray[Any]]:
