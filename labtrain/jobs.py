@@ -22,7 +22,6 @@ from labtrain.errors import InputError, Interrupted, LabtrainError, RunError, Ru
 from labtrain.events import Listener, RunFinished, RunStarted
 from labtrain.experiment import Experiment, registered
 from labtrain.logfile import LogFile
-from labtrain.methods.method import Method
 from labtrain.plots import figures
 from labtrain.rigs.rig import Rig
 from labtrain.runs import Run
@@ -167,16 +166,11 @@ def plan(loaded: Loaded[Experiment]) -> dict[str, Any]:
 
 def _plan(experiment: Experiment) -> dict[str, Any]:
     table = load_table(experiment)
-    method: Method = registered("methods", experiment.training, "method")(experiment.training)
     _check_trials(experiment, table)
-    parts = split(table, experiment.dataset, experiment.trials.first_seed)
-    blocks, classes = experiment.network.layers, len(table.classes)
-    repeats = experiment.rig.repeats
-    train_shots = repeats * method.planned_shots(blocks, len(parts.train), len(parts.validation), classes)
-    test_shots = repeats * len(parts.test) * method.shots_per_prediction(blocks, classes)
     with open_rig(experiment) as rig:
-        _check_network(experiment, rig, table)
+        trial = _check_network(experiment, rig, table)
         info = rig.layers[0].info
+    parts, (train_shots, test_shots) = trial.split, trial.planned_shots()
     shots = (train_shots + test_shots) * experiment.trials.count
     return {
         "trials": experiment.trials.count,
@@ -198,6 +192,8 @@ def _naming_lines(loaded: Loaded[Experiment]) -> Iterator[None]:
     """Add to an error about a setting where that setting stands, and what stands there if a variable is in it."""
     try:
         yield
+    except RunError:
+        raise  # about a run folder, in which "run.db" is no setting
     except InputError as error:
         key = _SETTING.search(str(error))
         if key is None:
@@ -240,14 +236,15 @@ def _check_trials(experiment: Experiment, table: Table) -> None:
         split(table, experiment.dataset, experiment.trials.first_seed + index)
 
 
-def _check_network(experiment: Experiment, rig: Rig, table: Table) -> None:
-    """Data, network and method must fit this rig before a run folder is made or a shot is spent."""
+def _check_network(experiment: Experiment, rig: Rig, table: Table) -> Trial:
+    """The first trial, unstarted: data, network and method must fit this rig before a run is made or a shot spent."""
     trial = Trial.begin(experiment, rig, experiment.trials.first_seed, table=table)
     for block in trial.net.blocks:
         driven = block.drive.inputs.tolist()
         if dead := [str(i) for i in block.layer.info.dead_inputs if i in driven]:
             log.warning("network.drive.inputs: %s reach no output of this rig; leave them out", ", ".join(dead))
-            return
+            break
+    return trial
 
 
 def _identity(rig: Rig, table: Table) -> dict[str, Any]:

@@ -261,7 +261,7 @@ def plot_goodness(verdict: Verdict | Sequence[Verdict], largest: ArrayLike | Non
     verdict : Verdict, or a sequence of them, one a trial
         Of a method with goodness.
     largest : array_like (blocks,) or (trials, blocks), optional
-        Largest goodness that each layer can reach, to mark; ``trial.method.largest_goodness()``.
+        Largest goodness that each layer can reach, to mark; ``trial.method.largest_goodness``.
 
     Returns
     -------

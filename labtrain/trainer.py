@@ -145,7 +145,7 @@ class Trainer:
             trial.remember((chunk.layer, chunk.shots) for chunk in self.run.seen(self._index))
         self._shots = trial.cost.shots
         ablations = len(experiment.chosen_ablations)
-        count, planned = experiment.trials.count, trial.planned_shots()
+        count, planned = experiment.trials.count, sum(trial.planned_shots())
         self._emit(TrialStarted(self._index, count, seed, planned, self._shots, ablations))
         return trial
 

@@ -162,12 +162,12 @@ class Trial:
             seconds_digital=max(0.0, self.seconds - total.seconds_physics),
         )
 
-    def planned_shots(self) -> int:
-        """Shots of training and test together, at most."""
-        blocks, classes = len(self.net.blocks), len(self.table.classes)
+    def planned_shots(self) -> tuple[int, int]:
+        """Shots of training, at most, and of the test."""
+        blocks, classes, repeats = len(self.net.blocks), len(self.table.classes), self.experiment.rig.repeats
         train = self.method.planned_shots(blocks, len(self.split.train), len(self.split.validation), classes)
-        drives: int = train + len(self.split.test) * self.method.shots_per_prediction(blocks, classes)
-        return drives * self.experiment.rig.repeats
+        test = len(self.split.test) * self.method.shots_per_prediction(blocks, classes)
+        return repeats * train, repeats * test
 
     def remember(self, shots: Iterable[tuple[str, Shots]]) -> None:
         """Take logged shots of this trial, by layer name, into the memory that ablations are computed from."""

@@ -132,3 +132,14 @@ def test_driving_dead_inputs_is_warned_of(data_dir, caplog, monkeypatch):
     assert "reach no output of this rig" not in caplog.text
     lt.plan(lt.load(config, ["network.drive.inputs=null"]))
     assert "network.drive.inputs: 3, 4, 8, 9, 13, 14, 18, 19 reach no output of this rig; leave them out" in caplog.text
+
+
+def test_an_error_about_a_run_folder_is_no_error_about_a_setting(finished, tmp_path, monkeypatch):
+    def refuse(*arguments, **named):
+        raise RunError("somewhere: run.db cannot be used; choose another folder")
+
+    folder, _ = finished
+    monkeypatch.setattr(lt.Run, "create", refuse)
+    with pytest.raises(RunError) as caught:
+        lt.train(lt.load(folder / "my.yaml"), tmp_path)
+    assert str(caught.value) == "somewhere: run.db cannot be used; choose another folder"
