@@ -95,7 +95,7 @@ def train(
             for key, value in experiment.run.notes.items():
                 run.note(f"{key}: {value}", kind="config")
             run.log_environment(rig.environment())
-            return _carry_out(experiment, rig, run, guard, clock, listeners, RunStarted(run.folder))
+            return _carry_out(experiment, table, rig, run, guard, listeners, RunStarted(run.folder))
 
 
 def resume(
@@ -129,11 +129,12 @@ def resume(
             return summary
         with Guard(f"go on with: labtrain resume {folder}") as guard, open_rig(experiment, clock) as rig:
             guard.push("rig", rig.safe)
-            check_identity(run, rig, load_table(experiment))
+            table = load_table(experiment)
+            check_identity(run, rig, table)
             run.adopt_config(text, parsed, RESUMABLE)
             run.log_environment(rig.environment())
             begins = RunStarted(run.folder, True, tuple(changes))
-            return _carry_out(experiment, rig, run, guard, clock, listeners, begins)
+            return _carry_out(experiment, table, rig, run, guard, listeners, begins)
 
 
 def check(loaded: Loaded[Experiment]) -> None:
@@ -270,11 +271,11 @@ def check_identity(run: Run, rig: Rig, table: Table) -> None:
 
 
 def _carry_out(
-    experiment: Experiment, rig: Rig, run: Run, guard: Guard, clock: Clock, told: Sequence[Listener], begins: RunStarted
+    experiment: Experiment, table: Table, rig: Rig, run: Run, guard: Guard, told: Sequence[Listener], begins: RunStarted
 ) -> dict[str, Any]:
     """Train, write summary and figures, and leave the run with a true status however it ends."""
-    started = clock.monotonic()
-    with LogFile(run.folder, clock) as logged:
+    started = rig.clock.monotonic()
+    with LogFile(run.folder, rig.clock) as logged:
         listeners: list[Listener] = [logged, *told]
         try:
             run.mark("running")
@@ -283,8 +284,8 @@ def _carry_out(
             for layer in rig.layers:
                 if dead := layer.info.dead_inputs:
                     log.info("rig: inputs %s of layer %s reach no output", ", ".join(map(str, dead)), layer.name)
-            summary = Trainer(experiment, rig, run, guard, clock, listeners).train()
-            summary |= {"seconds": clock.monotonic() - started, "run": str(run.folder)}
+            summary = Trainer(experiment, table, rig, run, guard, listeners).train()
+            summary |= {"seconds": rig.clock.monotonic() - started, "run": str(run.folder)}
             with disk_errors(run.folder):
                 write_bytes(run.folder / SUMMARY, (json.dumps(summary, indent=2) + "\n").encode())
             figures(run)

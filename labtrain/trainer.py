@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from labtrain.clock import Clock
+from labtrain.datasets import Table
 from labtrain.events import (
     AblationStarted,
     Event,
@@ -25,7 +25,7 @@ from labtrain.ledger import Cost
 from labtrain.rigs.rig import Rig
 from labtrain.runs import Run
 from labtrain.safety import Guard
-from labtrain.trial import Trial, Verdict, load_table
+from labtrain.trial import Trial, Verdict
 
 ABLATION_KEYS = {
     "off": "physics_off_accuracy",
@@ -42,13 +42,14 @@ class Trainer:
     Parameters
     ----------
     experiment : Experiment
+    table : Table
+        The data set that the experiment names.
     rig : Rig
         Opened.
     run : Run
         Opened for writing; what it already holds is not done again.
     guard : Guard
         Asked after every chunk of shots and every step whether someone wants to stop.
-    clock : Clock
     listeners : sequence of callables
         Get every event of labtrain.events.
     """
@@ -56,15 +57,14 @@ class Trainer:
     def __init__(
         self,
         experiment: Experiment,
+        table: Table,
         rig: Rig,
         run: Run,
         guard: Guard,
-        clock: Clock,
         listeners: Sequence[Listener] = (),
     ) -> None:
-        self.experiment, self.rig, self.run = experiment, rig, run
-        self.guard, self.clock, self.listeners = guard, clock, listeners
-        self.table = load_table(experiment)
+        self.experiment, self.table, self.rig, self.run = experiment, table, rig, run
+        self.guard, self.clock, self.listeners = guard, rig.clock, listeners
         self._index = 0
         self._goal = 0
         self._step = 0
