@@ -47,6 +47,26 @@ class MeasurementError(InstrumentError):
     """A shot stayed bad after every allowed repetition; earlier shots are kept."""
 
 
+class LinkError(InstrumentError):
+    """The way to an instrument failed; the rig may recover by opening the instrument again."""
+
+
+class LinkRefused(LinkError):
+    """Nothing opened at the address: no such device, no permission, busy, nobody listening, no answer in time."""
+
+
+class LinkTimeout(LinkError):
+    """An answer, or part of it, did not come in time."""
+
+
+class LinkClosed(LinkError):
+    """The other end hung up, or the device was unplugged."""
+
+
+class LinkDesync(LinkError):
+    """What came does not belong to what was asked, and the link could not be brought back in step."""
+
+
 class UnsafeError(LabtrainError):
     """A limit that protects people or equipment would be, or was, exceeded."""
 

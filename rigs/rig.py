@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
@@ -12,6 +13,8 @@ from pydantic import Field
 
 from labtrain.clock import Clock
 from labtrain.config import Section
+from labtrain.drivers.emulators.emulator import Emulator
+from labtrain.drivers.instrument import Instrument
 from labtrain.errors import InstrumentError
 from labtrain.layer import Array, Layer, Shots, Wrapper
 
@@ -41,9 +44,17 @@ class Rig(ABC):
 
     Config: ClassVar[type[RigConfig]]
 
+    instruments: dict[str, Instrument]
+    """Instruments by the name of their section, in the order in which they are opened; made safe in reverse."""
+
+    trace_io: Path | None
+    """File for a trace of every byte to and from the instruments; to be set before :meth:`open`."""
+
     def __init__(self, config: RigConfig, clock: Clock) -> None:
         self.config = config
         self.clock = clock
+        self.instruments: dict[str, Instrument] = {}
+        self.trace_io: Path | None = None
         self._owner: threading.Thread | None = None
         self._layers: tuple[Layer, ...] = ()
 
@@ -115,6 +126,20 @@ class Rig(ABC):
     def build_world(self) -> Any:
         """A new simulated world as the config describes it, or None for a rig that has none."""
         return None
+
+    def emulators(self, world: Any) -> dict[str, Emulator]:  # noqa: ARG002 (a rig without instruments has none)
+        """Emulators of all instruments in front of one world, by the names of their sections."""
+        return {}
+
+    def commission(self) -> dict[str, Any]:
+        """Measure once, before a run, what stays fixed for all of it; JSON-compatible, kept with the run.
+
+        The rig is ready to measure afterwards, as after :meth:`adopt` of the same values.
+        """
+        return {}
+
+    def adopt(self, commissioned: dict[str, Any]) -> None:  # noqa: B027 (a rig without commissioning has nothing to adopt)
+        """Take what :meth:`commission` measured when the run began, instead of measuring it again."""
 
     def restart(self, seed: int) -> None:  # noqa: ARG002 (hardware has no seed)
         """A new trial begins: simulated worlds restart shot number, noise and drift with this seed."""

@@ -15,7 +15,12 @@ import labtrain
 
 ROOT = Path(__file__).resolve().parent.parent
 # Folder in the checkout -> the package it is imported as.
-PACKAGES = {"labtrain": "labtrain", "rigs": "labtrain.rigs", "config": "labtrain.configs"}
+PACKAGES = {
+    "labtrain": "labtrain",
+    "rigs": "labtrain.rigs",
+    "drivers": "labtrain.drivers",
+    "config": "labtrain.configs",
+}
 
 # Ground floor first: a module imports from its own floor and from lower ones. A package stands for all its modules;
 # "labtrain" is labtrain/__init__.py alone.
@@ -24,7 +29,7 @@ FLOORS = (
     ("encoding", "sim"),
     ("layer", "config", "config_errors", "yaml_lines", "storage", "rundb", "runs", "runlist", "shotlog", "ownership",
      "safety", "provenance", "ledger", "threads"),
-    ("network", "twin", "datasets"),
+    ("network", "twin", "datasets", "drivers"),
     ("methods", "rigs", "experiment"),
     ("controls", "trial", "trainer", "events"),
     ("formatting", "pace", "plots", "progress", "report", "logfile", "jobs", "inference"),
@@ -32,6 +37,9 @@ FLOORS = (
 )  # fmt: skip
 # Third-party packages that the lowest floors may use, deferred imports included.
 THIRD_PARTY: tuple[frozenset[str], ...] = (frozenset(), frozenset({"numpy", "scipy"}))
+
+# All that a driver may use of the framework: it speaks to one instrument and knows neither layers, runs nor worlds.
+DRIVERS_USE = frozenset({"errors", "clock", "limits", "registry", "config", "drivers"})
 
 # Folders of the checkout, never names of packages.
 NOT_PACKAGES = ("rigs", "drivers", "config")
@@ -81,7 +89,10 @@ def complaints(modules: Mapping[str, str]) -> list[str]:
                 told.append(f"{module} imports {name}, which exists in a checkout alone; import labtrain.{name}")
             elif top == "labtrain":
                 theirs = floor(name)
-                if theirs is not None and theirs > mine:
+                inside = name.split(".")[1] if "." in name else name
+                if module.startswith("labtrain.drivers") and inside not in DRIVERS_USE:
+                    told.append(f"{module} imports {name}; a driver may use {', '.join(sorted(DRIVERS_USE))} alone")
+                elif theirs is not None and theirs > mine:
                     told.append(f"{module} (floor {mine}) imports {name} (floor {theirs}) above it")
             elif top not in sys.stdlib_module_names and mine < len(THIRD_PARTY) and top not in THIRD_PARTY[mine]:
                 told.append(f"{module} imports {top}; floor {mine} may use {sorted(THIRD_PARTY[mine]) or 'nothing'}")
@@ -143,6 +154,10 @@ def test_the_guard_sees(source: str, sentence: str) -> None:
 def test_the_guard_sees_strangers_and_circles() -> None:
     assert complaints({"labtrain.extra": ""}) == [
         "labtrain.extra is on no floor; put it into FLOORS of tests/test_imports.py"
+    ]
+    assert complaints({"labtrain.drivers.link": "import labtrain.layer"}) == [
+        "labtrain.drivers.link imports labtrain.layer; a driver may use clock, config, drivers, errors, limits, "
+        "registry alone"
     ]
     assert complaints({"labtrain.sim.world": "import numpy, pydantic, json"}) == [
         "labtrain.sim.world imports pydantic; floor 1 may use ['numpy', 'scipy']"

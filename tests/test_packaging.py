@@ -19,7 +19,12 @@ import labtrain
 
 ROOT = Path(__file__).resolve().parent.parent
 # Folder in the checkout -> folder in the wheel.
-PLACES = {"labtrain": "labtrain", "rigs": "labtrain/rigs", "config": "labtrain/configs"}
+PLACES = {
+    "labtrain": "labtrain",
+    "rigs": "labtrain/rigs",
+    "drivers": "labtrain/drivers",
+    "config": "labtrain/configs",
+}
 BESIDE = ("pyproject.toml", "README.md", "LICENSE")
 NEVER = {"__pycache__"}
 

@@ -1,0 +1,1 @@
+"""Ways for bytes to travel: memory, TCP, serial ports, VISA. Each fills the five methods of a Link."""

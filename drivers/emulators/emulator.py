@@ -1,0 +1,22 @@
+"""What every emulator is: bytes in, replies out, without sockets, threads or sleep."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+Reply = tuple[float, bytes | None]
+"""Delay in seconds after the bytes that caused it, and the bytes; None instead of bytes: the device hangs up."""
+
+
+class Emulator(Protocol):
+    """One instrument, seen from its connector.
+
+    Replies leave in the order in which they are returned, as from any device with one output: a reply that is late
+    holds up all later ones. Whoever carries the bytes (an in-memory link, a server) does the waiting.
+    """
+
+    def receive(self, data: bytes) -> list[Reply]:
+        """Take any part of a message, or several messages, and return what the instrument answers to them."""
+
+    def connected(self) -> list[Reply]:
+        """Somebody opened the connection: forget unfinished input and unsent output; return what the device says."""

@@ -1,0 +1,252 @@
+"""Instrument, the base of every driver, and Command, a setting of an instrument in one statement.
+
+    if_bandwidth_hz = Command("IF bandwidth", get="SENS1:BAND?", set="SENS1:BAND {}", unit="Hz", limits="if_bandwidths")
+
+reads and writes like an attribute; what is written is checked against the limits before a byte leaves.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, overload
+
+from pydantic import Field
+
+from labtrain.clock import Clock
+from labtrain.config import Section
+from labtrain.drivers.link import Link
+from labtrain.errors import InputError, InstrumentError
+from labtrain.limits import Limit
+
+T = TypeVar("T")
+
+SIM = "sim"
+
+
+class InstrumentConfig(Section):
+    """Keys that every driver's Config has; each declares its own ``driver`` as a Literal."""
+
+    address: str = Field(SIM, min_length=1, description="sim, tcp://host:port, a serial port or URL, a VISA resource")
+    visa: str = Field("@py", description="VISA library for VISA resources: @py: pyvisa-py; @ivi: the system's")
+    identity: Literal["any"] | None = Field(None, description="any: accept whatever instrument answers")
+    timeout_s: float = Field(5.0, gt=0, description="longest silence within an answer, beyond what a sweep takes")
+    open_timeout_s: float = Field(5.0, gt=0, description="deadline for opening the address")
+
+
+class Command(Generic[T]):
+    """A setting: how to ask for it, how to set it, what is allowed. Use as a class attribute of an Instrument.
+
+    Parameters
+    ----------
+    what : str
+        What it is, as errors and documentation name it: ``IF bandwidth``.
+    get : str, optional
+        Question; without it the setting is write-only.
+    set : str, optional
+        Order with ``{}`` for the value; without it the setting is read-only.
+    cast : callable
+        From the answer to the value.
+    limits : Limit or name of an attribute that holds one, optional
+    choices : tuple, optional
+        All allowed values.
+    unit : str
+    doc : str
+        More to know: what the manual says, where.
+    kept : bool
+        Whether settings() reads it and restore() writes it back. Never for a setting that switches energy on.
+    key : str, optional
+        Key in the instrument's config that sets it, for remedies; default: the attribute's own name.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        get: str | None = None,
+        set: str | None = None,
+        *,
+        cast: Callable[[str], T] = float,  # type: ignore[assignment]
+        limits: Limit | str | None = None,
+        choices: tuple[T, ...] | None = None,
+        unit: str = "",
+        doc: str = "",
+        kept: bool = True,
+        key: str | None = None,
+    ) -> None:
+        self.what, self.get, self.set, self.cast = what, get, set, cast
+        self.limits, self.choices, self.unit, self.kept, self.key = limits, choices, unit, kept, key
+        self.name = ""
+        self.__doc__ = f"{what}{f' in {unit}' if unit else ''}.{' ' if doc else ''}{doc}"
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, instrument: None, owner: type) -> Command[T]: ...
+    @overload
+    def __get__(self, instrument: Instrument, owner: type) -> T: ...
+    def __get__(self, instrument: Instrument | None, owner: type) -> Command[T] | T:
+        if instrument is None:
+            return self
+        if self.get is None:
+            raise InstrumentError(f"{instrument.name}: the {self.what} can be set but not read")
+        answer = instrument.ask(self.get)
+        try:
+            return self.cast(answer)
+        except ValueError:
+            raise instrument.confused(self.get, answer, f"the {self.what}") from None
+
+    def __set__(self, instrument: Instrument, value: T) -> None:
+        if self.set is None:
+            raise InstrumentError(f"{instrument.name}: the {self.what} can be read but not set")
+        instrument.tell(self.set.format(written(self.checked(instrument, value))))
+
+    def limits_of(self, instrument: Instrument) -> Limit | None:
+        """The limits as they hold for this instrument."""
+        found = getattr(instrument, self.limits) if isinstance(self.limits, str) else self.limits
+        return found if found is None else Limit(found.low, found.high, found.unit or self.unit)
+
+    def checked(self, instrument: Instrument, value: T) -> T:
+        """Return the value, or raise InputError naming instrument, value, what is allowed and the key to set."""
+        remedy = f"set rig.{instrument.link.who}.{self.key or self.name}"
+        limits = self.limits_of(instrument)
+        if limits is not None:
+            limits.check(float(value), who=instrument.name, what=self.what, remedy=remedy)  # type: ignore[arg-type]
+        if self.choices is not None and value not in self.choices:
+            allowed = ", ".join(map(str, self.choices))
+            raise InputError(f"{instrument.name}: asked {self.what} {value}, allowed {allowed}; {remedy}")
+        return value
+
+
+def written(value: Any) -> str:
+    """A value as instruments read it: 1 and 0 for True and False, numbers in full precision."""
+    if isinstance(value, bool):
+        return str(int(value))
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
+
+
+class Instrument(ABC):
+    """One instrument behind one link. The constructor stores; :meth:`open` does the first input or output.
+
+    Parameters
+    ----------
+    link : Link
+    config : InstrumentConfig
+        The driver's own nested ``Config``.
+    clock : Clock
+    """
+
+    Config: ClassVar[type[InstrumentConfig]]
+
+    def __init__(self, link: Link, config: InstrumentConfig, clock: Clock) -> None:
+        self.link, self.config, self.clock = link, config, clock
+        self.identity = ""
+        self._before: dict[str, Any] = {}
+        link.synchronise = self._synchronise
+
+    @property
+    def name(self) -> str:
+        """For errors: ``vna (tcp://10.0.0.5:5025)``."""
+        return self.link.name
+
+    def open(self) -> None:
+        """Open the link, check that the right instrument answers, and note the settings found.
+
+        Raises
+        ------
+        LinkRefused
+            If nothing opens at the address.
+        InstrumentError
+            If another instrument answers than this driver is for.
+        """
+        self.link.open()
+        self.identity = self._identify()
+        if self.config.identity != "any":
+            self._check_identity(self.identity)
+        if not self._before:  # opened again in a recovery, the settings to go back to are still the first ones
+            self._before = self.settings()
+
+    def close(self) -> None:
+        """Put back the settings found, but nothing that emits energy, and close the link; may be called twice.
+
+        Raises
+        ------
+        InstrumentError
+            If the settings could not be put back; the link is closed all the same.
+        """
+        try:
+            if self.link.is_open and self._before:
+                self.restore(self._before)
+        finally:
+            self._before = {}
+            self.link.close()
+
+    def __enter__(self) -> Self:
+        try:
+            self.open()
+        except BaseException:
+            self.link.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.safe()
+        finally:
+            self.close()
+
+    @classmethod
+    def commands(cls) -> dict[str, Command[Any]]:
+        """All declared commands, by attribute name."""
+        return {name: value for c in reversed(cls.__mro__) for name, value in vars(c).items() if type(value) is Command}
+
+    def settings(self) -> dict[str, Any]:
+        """All settings worth keeping, JSON-compatible: for provenance, and to go back to."""
+        return {n: getattr(self, n) for n, c in self.commands().items() if c.kept and c.get is not None}
+
+    def restore(self, settings: dict[str, Any]) -> None:
+        """Write settings that :meth:`settings` gave."""
+        for name, command in self.commands().items():
+            if command.kept and command.set is not None and name in settings:
+                setattr(self, name, settings[name])
+
+    def confused(self, asked: object, got: object, wanted: str) -> InstrumentError:
+        """The error for an answer that makes no sense; the link is dirty from here on."""
+        self.link.dirty = True
+        return InstrumentError(
+            f"{self.name}: asked {asked!r} for {wanted}, got {got!r}; check that the driver fits the instrument"
+        )
+
+    # -- what a driver fills -------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def ask(self, question: str) -> str:
+        """Send a question and return the answer, without the terminators."""
+
+    @abstractmethod
+    def tell(self, order: str) -> None:
+        """Send an order; where the protocol acknowledges orders, wait for that."""
+
+    @abstractmethod
+    def safe(self) -> None:
+        """Bring the instrument to its safe state: nothing radiates, nothing moves. May be called at any time."""
+
+    @property
+    @abstractmethod
+    def emulated(self) -> bool:
+        """Whether the instrument says of itself that it is an emulator."""
+
+    @abstractmethod
+    def _identify(self) -> str:
+        """Ask the instrument who it is."""
+
+    @abstractmethod
+    def _check_identity(self, identity: str) -> None:
+        """Raise InstrumentError, saying what was expected, unless this driver is for that instrument."""
+
+    @abstractmethod
+    def _synchronise(self) -> None:
+        """The fence: ask something whose answer nothing under way can be mistaken for, and read until it comes."""

@@ -1,0 +1,1 @@
+"""Programmable metasurfaces: one face, one module for each controller."""

@@ -1,0 +1,1 @@
+"""Vector network analysers: one face, one module for each dialect."""
