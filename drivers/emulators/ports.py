@@ -1,4 +1,4 @@
-"""What emulators need of a simulated world: one port for each kind of instrument. Worlds fill them, drivers never see them."""
+"""What emulators need of a simulated world, one port a kind of instrument. Worlds fill them, drivers never see them."""
 
 from __future__ import annotations
 
