@@ -17,7 +17,7 @@ NOISE, DRIFT, REFERENCE, GEOMETRY = range(4)  # streams: what the numbers are fo
 _WORD = (1 << 64) - 1
 
 
-def philox(seed: int, stream: int, counter: int = 0) -> np.random.Generator:
+def philox(seed: int, stream: int, counter: int = 0, repeat: int = 0) -> np.random.Generator:
     """Generator for one counter value of one stream of a seed.
 
     Parameters
@@ -28,9 +28,11 @@ def philox(seed: int, stream: int, counter: int = 0) -> np.random.Generator:
         Purpose of the numbers (noise, drift, ...): streams of one seed are independent.
     counter : int
         Block number, non-negative.
+    repeat : int
+        Number of the repetition under the same counter, non-negative.
     """
     key = np.array([int(seed) & _WORD, stream], dtype=np.uint64)
-    start = np.array([0, 0, counter, 0], dtype=np.uint64)
+    start = np.array([0, 0, counter, repeat], dtype=np.uint64)
     return np.random.Generator(np.random.Philox(key=key, counter=start))
 
 
