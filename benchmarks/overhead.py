@@ -96,7 +96,7 @@ def ladder(rig: Rig, run: Run) -> dict[str, Callable[[Array], Array]]:
     logged = Recorded(owned, keep, run.replay)
     drive = Drive("affine", N_IN, range(N_IN))
     drive.low, drive.high = low, low + span
-    block = Block(drive, Metered(logged, clock), N_IN, 20, True, "standard", rng)
+    block = Block(drive, Metered(logged, clock), N_IN, 20, True, "activations", "standard", rng)
     return {
         "bare numpy loop": lambda x: np.abs(mapped(x) @ T),
         "+ layer, thread check": lambda x: owned.forward(mapped(x)),

@@ -9,31 +9,44 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from labtrain.errors import MeasurementError
-from labtrain.layer import Layer, LayerInfo, Shots
+from labtrain.layer import Layer, LayerInfo, PhysicalLayer, Shots
 from labtrain.ledger import Metered
 
 Array = NDArray[np.float64]
 
 
 class StandIn(Layer):
-    """A layer made of arithmetic, shaped like the one it replaces."""
+    """A layer made of arithmetic in the place of another one, and told no more than that one would be told.
 
-    def __init__(self, n_in: int, n_out: int, name: str) -> None:
-        self._info = LayerInfo(n_in, n_out, 0.0, 1 << 16, "1", name, simulated=True, writes_per_shot=0)
+    Parameters
+    ----------
+    layer : PhysicalLayer
+        The one it replaces; it is never measured.
+    n_out : int
+    name : str
+    """
+
+    def __init__(self, layer: PhysicalLayer, n_out: int, name: str) -> None:
+        self._info = LayerInfo(layer.info.n_in, n_out, 0.0, 1 << 16, "1", name, simulated=True, writes_per_shot=0)
+        self._replaced = layer
         self.name = name
 
     @property
     def info(self) -> LayerInfo:
         return self._info
 
+    def quantise(self, x: ArrayLike) -> Array:
+        return self._replaced.quantise(x)
+
     def respond(self, x: Array) -> Array:
-        """Responses (n, n_out) to drives (n, n_in)."""
+        """Responses (n, n_out) to drives (n, n_in) as the replaced layer would be told them."""
         return np.empty((len(x), 0))
 
     def _measure(self, x: Array) -> Iterator[Shots]:
+        x = self.quantise(x)
         for start in range(0, len(x), self.info.max_batch):
             part = x[start : start + self.info.max_batch]
             yield Shots(part, self.respond(part), None, np.ones(len(part), dtype=np.int64), 0.0)
@@ -42,15 +55,16 @@ class StandIn(Layer):
 class Off(StandIn):
     """Nothing answers: only the skip path is left."""
 
-    def __init__(self, n_in: int) -> None:
-        super().__init__(n_in, 0, "physics off")
+    def __init__(self, layer: PhysicalLayer) -> None:
+        super().__init__(layer, 0, "physics off")
 
 
 class RandomWaves(StandIn):
     """|T x| with a fixed complex Gaussian T: a linear medium seen by amplitude detectors, as wide as the rig."""
 
-    def __init__(self, n_in: int, n_out: int, rng: np.random.Generator) -> None:
-        super().__init__(n_in, n_out, "random physics")
+    def __init__(self, layer: PhysicalLayer, rng: np.random.Generator) -> None:
+        n_in, n_out = layer.info.n_in, layer.info.n_out
+        super().__init__(layer, n_out, "random physics")
         self._T = rng.standard_normal((n_out, n_in, 2)) @ np.array([1.0, 1.0j]) / np.sqrt(2 * n_in)
 
     def respond(self, x: Array) -> Array:
@@ -61,8 +75,8 @@ class RandomWaves(StandIn):
 class Shuffled(StandIn):
     """True responses dealt to the wrong samples: what was logged, in order of arrival, permuted within each batch."""
 
-    def __init__(self, n_in: int, responses: Array, rng: np.random.Generator) -> None:
-        super().__init__(n_in, responses.shape[1], "shuffled responses")
+    def __init__(self, layer: PhysicalLayer, responses: Array, rng: np.random.Generator) -> None:
+        super().__init__(layer, responses.shape[1], "shuffled responses")
         self._responses, self._rng, self._next = responses, rng, 0
 
     def _measure(self, x: Array) -> Iterator[Shots]:
@@ -82,12 +96,11 @@ class Logged(StandIn):
     """
 
     def __init__(self, layer: Metered) -> None:
-        super().__init__(layer.info.n_in, layer.info.n_out, "logged responses")
-        self._quantise = layer.quantise
+        super().__init__(layer, layer.info.n_out, "logged responses")
         self._known = {row.tobytes(): answer for x, y in layer.memory for row, answer in zip(x, y, strict=True)}
 
     def _keys(self, x: Array) -> list[bytes]:
-        return [row.tobytes() for row in np.ascontiguousarray(self._quantise(x))]
+        return [row.tobytes() for row in np.ascontiguousarray(self.quantise(x))]
 
     def knows(self, x: Array) -> NDArray[np.bool_]:
         """Mask (n,) of drives that were measured."""

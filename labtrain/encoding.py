@@ -215,22 +215,37 @@ class Drive:
         return self
 
     def __call__(self, x: Array) -> Array:
+        """Drives (n, n_in) for activations (n, width) that are to be measured: counts what is clipped."""
+        mapped = self._mapped(x)
+        if self.kind == "affine":
+            self.clipped += int(((mapped < 0.0) | (mapped > 1.0)).sum())
+            self.mapped += mapped.size
+        return self._placed(mapped)
+
+    def map(self, x: Array) -> Array:
         """Drives (n, n_in) for activations (n, width)."""
+        return self._placed(self._mapped(x))
+
+    def carriers(self, width: int) -> NDArray[np.int64]:
+        """Physical inputs that carry `width` activations."""
+        return self.inputs[: width if self.mix is None else self.mix.shape[1]]
+
+    def _mapped(self, x: Array) -> Array:
+        """Unclipped drives of the inputs in use, (n, inputs)."""
         wired = self._wire(x)
         if self.kind == "row_norm":
             norm = np.sqrt(np.einsum("ij,ij->i", wired, wired))[:, None]
-            mapped = np.abs(wired) / np.where(norm > 0, norm, 1.0)
-        elif self.kind == "row_minmax":
+            return np.asarray(np.abs(wired) / np.where(norm > 0, norm, 1.0))
+        if self.kind == "row_minmax":
             low = wired.min(axis=1, keepdims=True)
             span = wired.max(axis=1, keepdims=True) - low
-            mapped = (wired - low) / np.where(span > 0, span, 1.0)
-        else:
-            span = np.where(self.high > self.low, self.high - self.low, 1.0)
-            mapped = (wired - self.low) / span
-            self.clipped += int(((mapped < 0.0) | (mapped > 1.0)).sum())
-            self.mapped += mapped.size
-        drive = np.zeros((len(x), self.n_in))
-        drive[:, self.inputs[: wired.shape[1]]] = np.clip(mapped, 0.0, 1.0)
+            return np.asarray((wired - low) / np.where(span > 0, span, 1.0))
+        span = np.where(self.high > self.low, self.high - self.low, 1.0)
+        return np.asarray((wired - self.low) / span)
+
+    def _placed(self, mapped: Array) -> Array:
+        drive = np.zeros((len(mapped), self.n_in))
+        drive[:, self.inputs[: mapped.shape[1]]] = np.clip(mapped, 0.0, 1.0)
         return drive
 
     @property

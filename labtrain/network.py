@@ -52,6 +52,9 @@ class NetworkConfig(Section):
     layers: int = Field(2, ge=1, description="blocks; the rig's layers are used in turn")
     width: int = Field(20, ge=1, description="outputs of each trainable linear map")
     skip: bool = Field(True, description="the linear map sees the activations beside the response")
+    skip_carries: Literal["activations", "drive"] = Field(
+        "activations", description="drive: the skip path sees no more than the rig is really told, after its rounding"
+    )
     response: Literal["standard", "raw"] = Field(
         "standard", description="fixed scaling of each output, learned on training rows (never per shot)"
     )
@@ -69,6 +72,8 @@ class Block:
         Number of activations before and after.
     skip : bool
         Whether the linear map sees x beside the response.
+    skip_carries : "activations" or "drive"
+        Whether it sees x itself, or of x only what the layer is told once x is mapped and rounded.
     response : "standard" or "raw"
     rng : numpy.random.Generator
         Draws W and b uniformly from +-1/sqrt(inputs), as the usual linear layer does.
@@ -81,15 +86,18 @@ class Block:
         width_in: int,
         width_out: int,
         skip: bool,
+        skip_carries: Literal["activations", "drive"],
         response: Literal["standard", "raw"],
         rng: np.random.Generator,
     ) -> None:
         self.drive = drive
         self.layer = layer
         self.skip = skip
+        self.skip_carries = skip_carries
         self.response = response
         n_out = layer.info.n_out
-        self.fan_in = n_out + (width_in if skip else 0)
+        beside = width_in if skip_carries == "activations" else drive.carriers(width_in).size
+        self.fan_in = n_out + (beside if skip else 0)
         reach = 1.0 / np.sqrt(max(1, self.fan_in))
         # W and b side by side, b as the weight of a constant 1: methods update them as one array.
         self.parameters: Array = rng.uniform(-reach, reach, (width_out, self.fan_in + 1))
@@ -135,7 +143,13 @@ class Block:
     def inputs(self, y: Array, x: Array) -> Array:
         """Inputs h of the linear map, (..., fan_in), from responses (..., n_out) and activations (..., width)."""
         scaled = (y - self.y_mean) / self.y_scale
-        return np.concatenate([scaled, x], axis=-1) if self.skip else scaled
+        if not self.skip:
+            return scaled
+        if self.skip_carries == "drive":
+            rows = x.reshape(-1, x.shape[-1])
+            told = self.layer.quantise(self.drive.map(rows))[:, self.drive.carriers(rows.shape[1])]
+            x = told.reshape(*x.shape[:-1], told.shape[1])
+        return np.concatenate([scaled, x], axis=-1)
 
     def linear(self, h: Array) -> Array:
         """z = h W^T + b, (..., width_out)."""
@@ -261,7 +275,8 @@ def build(
             free = [i for i in chosen if i not in set(inputs)]
             chosen = (*(free[: width - len(inputs)] if encoding.label == "slots" else ()), *inputs)
         drive = _drive(network.drive, layer, chosen, width, index, rng)
-        blocks.append(Block(drive, layer, width, network.width, network.skip, network.response, rng))
+        carries, response = network.skip_carries, network.response
+        blocks.append(Block(drive, layer, width, network.width, network.skip, carries, response, rng))
         width = network.width
     return PhysicalNetwork(encoder, blocks)
 

@@ -250,13 +250,12 @@ class Trial:
         shape = self.experiment.network
         layers: list[Layer] = []
         for layer in self.layers:
-            n_in, n_out = layer.info.n_in, layer.info.n_out
             if name == "off":
-                layers.append(Off(n_in))
+                layers.append(Off(layer))
             elif name == "random":
-                layers.append(RandomWaves(n_in, n_out, rng))
+                layers.append(RandomWaves(layer, rng))
             elif name == "shuffled":
-                layers.append(Shuffled(n_in, np.concatenate([y for _, y in layer.memory]), rng))
+                layers.append(Shuffled(layer, np.concatenate([y for _, y in layer.memory]), rng))
             else:
                 layers.append(Logged(layer))
         if name == "no_skip":

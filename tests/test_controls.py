@@ -17,11 +17,11 @@ from tests.worlds import Interference
 
 
 def test_off_answers_with_nothing():
-    assert Off(6).forward(np.zeros((4, 6))).shape == (4, 0)
+    assert Off(Interference()).forward(np.zeros((4, 6))).shape == (4, 0)
 
 
 def test_random_waves_are_a_fixed_modulus_of_a_superposition():
-    layer = RandomWaves(3, 5, np.random.default_rng(0))
+    layer = RandomWaves(Interference(3, 5), np.random.default_rng(0))
     x = np.random.default_rng(1).uniform(size=(10, 3))
     assert layer.forward(x).tobytes() == layer.forward(x).tobytes()
     assert layer.forward(x / 2) == pytest.approx(layer.forward(x) / 2)
@@ -31,7 +31,7 @@ def test_random_waves_are_a_fixed_modulus_of_a_superposition():
 
 def test_shuffled_deals_each_true_response_once_to_some_batch_mate():
     responses = np.arange(24.0).reshape(12, 2)
-    layer = Shuffled(6, responses, np.random.default_rng(0))
+    layer = Shuffled(Interference(), responses, np.random.default_rng(0))
     dealt = layer.forward(np.zeros((12, 6)))
     assert dealt.tolist() != responses.tolist()
     assert sorted(dealt.tolist()) == responses.tolist()
@@ -52,6 +52,23 @@ def test_logged_answers_what_was_measured_and_nothing_else():
     assert str(caught.value) == (
         "logged responses: drive 2 of 3 was never measured; leave this ablation out of the config's list"
     )
+
+
+class Rounding(Interference):
+    """Is told halves alone."""
+
+    def quantise(self, x):
+        return np.round(2 * super().quantise(x)) / 2
+
+
+def test_stand_ins_are_told_no_more_than_the_rig_would_be():
+    rig, x = Rounding(), np.random.default_rng(0).uniform(size=(5, 6))
+    rounded = np.round(2 * x) / 2
+    layer = RandomWaves(rig, np.random.default_rng(0))
+    assert layer.quantise(x).tolist() == rounded.tolist()
+    (shots,) = layer.measure(x)
+    assert shots.x.tolist() == rounded.tolist() and shots.y.tobytes() == layer.forward(rounded).tobytes()
+    assert Off(rig).quantise(x).tolist() == rounded.tolist()
 
 
 @pytest.fixture(scope="module")

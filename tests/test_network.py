@@ -88,3 +88,27 @@ def test_scales_are_learned_from_the_first_training_pass_alone():
 def test_without_skip_the_linear_map_sees_the_response_alone():
     assert make(NetworkConfig(width=6, skip=False)).blocks[0].W.shape == (6, 8)
     assert make(NetworkConfig(width=6, skip=True)).blocks[0].W.shape == (6, 8 + 6)
+
+
+class Halves(Interference):
+    """Is told halves alone."""
+
+    def quantise(self, x):
+        return np.round(2 * super().quantise(x)) / 2
+
+
+@pytest.mark.parametrize("mix", [False, True])
+def test_the_skip_path_may_carry_only_what_the_rig_is_told(mix):
+    drive = DriveConfig(inputs=(5, 0, 1, 2, 3, 4), mix=mix)
+    net = make(NetworkConfig(width=6, layers=1, skip_carries="drive", drive=drive), layer=Halves())
+    (block,), x = net.blocks, net.encoder.every_label(blobs()[0])
+    y = block.learn(x, np.random.default_rng(0))
+    clipped = block.drive.mapped
+    beside = block.inputs(y, x)[..., y.shape[-1] :]
+    assert block.W.shape == (6, 8 + 6) and beside.shape == (60, 3, 6)
+    assert np.unique(beside).tolist() == [0.0, 0.5, 1.0]
+    told = block.layer.quantise(block.drive.map(x.reshape(-1, 6)))[:, [5, 0, 1, 2, 3, 4]]
+    assert beside.reshape(-1, 6).tolist() == told.tolist()
+    assert block.drive.mapped == clipped  # what is not measured counts in no statistics
+    plain = make(NetworkConfig(width=6, layers=1), layer=Halves()).blocks[0]
+    assert plain.inputs(y, x)[..., y.shape[-1] :].tobytes() == x.tobytes()

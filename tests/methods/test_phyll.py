@@ -151,7 +151,7 @@ def test_without_physics_and_skip_it_still_runs():
 
     rows, labels = blobs()
     net = build(
-        NetworkConfig(layers=1, width=4, skip=False), EncodingConfig(), [Off(6)],
+        NetworkConfig(layers=1, width=4, skip=False), EncodingConfig(), [Off(Interference())],
         rows=rows, classes=["a", "b", "c"], feature_names=["f0", "f1", "f2"], seed=0,
     )  # fmt: skip
     method = PhyLL(PhyLL.Config(**QUICK))
