@@ -51,6 +51,10 @@ ConfigFile = Annotated[Path, typer.Argument(help="YAML configuration file", show
 RunFolder = Annotated[Path, typer.Argument(help="run folder", show_default=False)]
 Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="override, as in training.theta=8")]
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", parser=_folder, help="folder that holds the run folders")]
+TraceIo = Annotated[
+    Path | None,
+    typer.Option("--trace-io", metavar="FILE", help="append every byte to and from the instruments to a file, timed"),
+]
 Json = Annotated[bool, typer.Option("--json", help="print the result as one line of JSON, alone on the last line")]
 
 
@@ -67,25 +71,31 @@ def _show(renderable: Any) -> None:
 
 
 @app.command()
-def train(config: ConfigFile, set_: Set = [], runs: Runs = Path("runs"), as_json: Json = False) -> None:  # noqa: B006
+def train(
+    config: ConfigFile,
+    set_: Set = [],  # noqa: B006
+    runs: Runs = Path("runs"),
+    trace_io: TraceIo = None,
+    as_json: Json = False,
+) -> None:
     """Train a network as a configuration file says, in a new run folder."""
     from labtrain import experiment, jobs
     from labtrain.progress import Progress
 
     loaded = experiment.load(config, set_)
     with Progress() as progress:
-        summary = jobs.train(loaded, runs, [progress])
+        summary = jobs.train(loaded, runs, [progress], trace_io=trace_io)
     _finish(summary, as_json)
 
 
 @app.command()
-def resume(run: RunFolder, set_: Set = [], as_json: Json = False) -> None:  # noqa: B006
+def resume(run: RunFolder, set_: Set = [], trace_io: TraceIo = None, as_json: Json = False) -> None:  # noqa: B006
     """Go on with a run that was broken off; with --set training.epochs=300, beyond its end."""
     from labtrain import jobs
     from labtrain.progress import Progress
 
     with Progress() as progress:
-        summary = jobs.resume(run, set_, [progress])
+        summary = jobs.resume(run, set_, [progress], trace_io=trace_io)
     _finish(summary, as_json)
 
 
@@ -121,12 +131,12 @@ def runs(root: Runs = Path("runs"), as_json: Json = False) -> None:
 
 
 @app.command()
-def evaluate(run: RunFolder, as_json: Json = False) -> None:
+def evaluate(run: RunFolder, trace_io: TraceIo = None, as_json: Json = False) -> None:
     """Measure the test rows of a finished run anew, with the weights it ended with."""
     from labtrain import inference
     from labtrain.report import evaluation_table
 
-    rows = inference.evaluate(run)
+    rows = inference.evaluate(run, trace_io=trace_io)
     if as_json:
         _print_json(rows)
     else:
@@ -145,6 +155,7 @@ def predict(
         ),
     ],
     trial: Annotated[int, typer.Option(help="the trial whose network predicts, counted from 0")] = 0,
+    trace_io: TraceIo = None,
     as_json: Json = False,
 ) -> None:
     """Predict the rows of a CSV file with a trained network; prints CSV: row, label, margin.
@@ -157,7 +168,7 @@ def predict(
     """
     from labtrain import inference
 
-    predictions = inference.predict(run, rows, trial)
+    predictions = inference.predict(run, rows, trial, trace_io=trace_io)
     if as_json:
         _print_json([{"row": p.row, "label": p.label, "margin": p.margin} for p in predictions])
         return

@@ -18,7 +18,7 @@ from labtrain.datasets.reader import read_rows
 from labtrain.datasets.table import Table
 from labtrain.errors import RunError
 from labtrain.experiment import Experiment
-from labtrain.jobs import check_identity, check_layers, open_rig, stored_experiment
+from labtrain.jobs import check_identity, check_layers, check_trace, open_rig, stored_experiment
 from labtrain.layer import PhysicalLayer, Recorded, Shots
 from labtrain.logfile import LogFile
 from labtrain.rigs.rig import Rig
@@ -29,8 +29,13 @@ from labtrain.trial import Trial, load_table
 log = logging.getLogger("labtrain")
 
 
-def evaluate(folder: str | Path, clock: Clock | None = None) -> list[dict[str, Any]]:
+def evaluate(folder: str | Path, clock: Clock | None = None, trace_io: Path | None = None) -> list[dict[str, Any]]:
     """Measure the test rows of every finished trial anew, with the weights it ended with.
+
+    Parameters
+    ----------
+    trace_io : path, optional
+        File for every byte to and from the instruments.
 
     Returns
     -------
@@ -39,7 +44,7 @@ def evaluate(folder: str | Path, clock: Clock | None = None) -> list[dict[str, A
         The shots are logged; the run's results stay as they are.
     """
     clock, rows = clock or RealClock(), []
-    with _reopened(Path(folder), clock) as (experiment, rig, run, guard):
+    with _reopened(Path(folder), clock, trace_io) as (experiment, rig, run, guard):
         table = load_table(experiment)
         check_identity(run, rig, table)
         for index, kept in run.trials().items():
@@ -68,8 +73,19 @@ class Prediction:
     margin: float
 
 
-def predict(folder: str | Path, rows_csv: str | Path, trial: int = 0, clock: Clock | None = None) -> list[Prediction]:
+def predict(
+    folder: str | Path,
+    rows_csv: str | Path,
+    trial: int = 0,
+    clock: Clock | None = None,
+    trace_io: Path | None = None,
+) -> list[Prediction]:
     """Predict rows of a CSV file with the network of one trial of a run; costs shots, which are logged.
+
+    Parameters
+    ----------
+    trace_io : path, optional
+        File for every byte to and from the instruments.
 
     Raises
     ------
@@ -77,7 +93,7 @@ def predict(folder: str | Path, rows_csv: str | Path, trial: int = 0, clock: Clo
         If a column is missing, a value is no number or lies far outside what the network was trained for.
     """
     clock = clock or RealClock()
-    with _reopened(Path(folder), clock) as (experiment, rig, run, guard):
+    with _reopened(Path(folder), clock, trace_io) as (experiment, rig, run, guard):
         network = _trained(experiment, rig, run, guard, trial, None)
         encoder = network.net.encoder
         where, rows = read_rows(rows_csv, encoder.feature_names)
@@ -92,14 +108,15 @@ def predict(folder: str | Path, rows_csv: str | Path, trial: int = 0, clock: Clo
 
 
 @contextmanager
-def _reopened(folder: Path, clock: Clock) -> Iterator[tuple[Experiment, Rig, Run, Guard]]:
+def _reopened(folder: Path, clock: Clock, trace_io: Path | None) -> Iterator[tuple[Experiment, Rig, Run, Guard]]:
     """A finished run with its rig, to measure more with what was trained."""
     with Run.open(folder, write=True, clock=clock) as run:
         if not run.trials():
             raise RunError(f"{folder}: no trial is finished yet; go on with `labtrain resume {folder}` first")
         experiment = stored_experiment(run)
-        with LogFile(folder, clock), Guard() as guard, open_rig(experiment, clock) as rig:
+        with LogFile(folder, clock), Guard() as guard, open_rig(experiment, clock, trace_io) as rig:
             guard.push("rig", rig.safe)
+            check_trace(rig)
             check_layers(run, rig)
             yield experiment, rig, run, guard
 

@@ -39,10 +39,25 @@ SUMMARY = "summary.json"
 RESUMABLE = ("training.epochs", "trials.count", "run.checkpoint_s", "run.notes")
 
 
-def open_rig(experiment: Experiment, clock: Clock | None = None) -> Rig:
-    """The rig that an experiment names, not opened yet: use it in a ``with`` block."""
+def open_rig(experiment: Experiment, clock: Clock | None = None, trace_io: Path | None = None) -> Rig:
+    """The rig that an experiment names, not opened yet: use it in a ``with`` block.
+
+    Parameters
+    ----------
+    trace_io : path, optional
+        File to which every byte to and from the instruments is written, see labtrain.drivers.trace.
+    """
     rig: Rig = registered("rigs", experiment.rig)(experiment.rig, clock or RealClock())
+    rig.trace_io = trace_io
     return rig
+
+
+def check_trace(rig: Rig) -> None:
+    """Refuse a trace of a rig that has nothing to trace, rather than leave its file out in silence."""
+    if rig.trace_io is not None and not rig.instruments:
+        raise InputError(
+            f"--trace-io {rig.trace_io}: this rig exchanges no bytes with instruments; leave the option out"
+        )
 
 
 def train(
@@ -50,6 +65,7 @@ def train(
     runs: str | Path = "runs",
     listeners: Sequence[Listener] = (),
     clock: Clock | None = None,
+    trace_io: Path | None = None,
 ) -> dict[str, Any]:
     """Carry out an experiment in a new run folder.
 
@@ -60,6 +76,8 @@ def train(
     runs : path of the folder in which the run folder is made
     listeners : sequence of callables
         Get every event of labtrain.events.
+    trace_io : path, optional
+        File for every byte to and from the instruments.
 
     Returns
     -------
@@ -75,8 +93,9 @@ def train(
     with _naming_lines(loaded):
         table = load_table(experiment)
         _check_trials(experiment, table)
-    with Guard() as guard, _naming_lines(loaded), open_rig(experiment, clock) as rig:
+    with Guard() as guard, _naming_lines(loaded), open_rig(experiment, clock, trace_io) as rig:
         guard.push("rig", rig.safe)
+        check_trace(rig)
         _check_network(experiment, rig, table)
         origin = (
             provenance.collect()
@@ -103,6 +122,7 @@ def resume(
     overrides: Sequence[str] = (),
     listeners: Sequence[Listener] = (),
     clock: Clock | None = None,
+    trace_io: Path | None = None,
 ) -> dict[str, Any]:
     """Go on with a run where it was broken off, or beyond its end with more epochs or trials.
 
@@ -111,6 +131,8 @@ def resume(
     folder : path of a run folder
     overrides : sequence of ``"section.key=value"``
         Only training.epochs, trials.count, run.checkpoint_s and run.notes may change.
+    trace_io : path, optional
+        File for every byte to and from the instruments.
 
     Raises
     ------
@@ -127,8 +149,9 @@ def resume(
             log.warning("%s: finished already, nothing is left to do", folder)
             summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
             return summary
-        with Guard(f"go on with: labtrain resume {folder}") as guard, open_rig(experiment, clock) as rig:
+        with Guard(f"go on with: labtrain resume {folder}") as guard, open_rig(experiment, clock, trace_io) as rig:
             guard.push("rig", rig.safe)
+            check_trace(rig)
             table = load_table(experiment)
             check_identity(run, rig, table)
             run.adopt_config(text, parsed, RESUMABLE)
