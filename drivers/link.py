@@ -173,6 +173,21 @@ class Link(ABC):
                 self.dirty = True
                 raise
 
+    def send_anyway(self, data: bytes) -> None:
+        """Send bytes at once, whatever else is under way; the link is dirty afterwards.
+
+        For the way into a safe state alone, which must not wait for the answer to an earlier question.
+
+        Raises
+        ------
+        LinkClosed, LinkTimeout
+        """
+        with self.lock:
+            self._check_open()
+            self.dirty = True
+            self._note(">", data)
+            self._send(data)
+
     def read_exactly(self, n: int, timeout_s: float | None = None) -> bytes:
         """The next n bytes; `timeout_s` is the longest silence among them.
 
