@@ -98,9 +98,13 @@ class Command(Generic[T]):
             raise instrument.confused(self.get, answer, f"the {self.what}") from None
 
     def __set__(self, instrument: Instrument, value: T) -> None:
+        self.write(instrument, self.checked(instrument, value))
+
+    def write(self, instrument: Instrument, value: T) -> None:
+        """Set without a look at the limits: for a value that the instrument itself gave."""
         if self.set is None:
             raise InstrumentError(f"{instrument.name}: the {self.what} can be read but not set")
-        instrument.tell(self.set.format(written(self.checked(instrument, value))))
+        instrument.tell(self.set.format(written(value)))
 
     def limits_of(self, instrument: Instrument) -> Limit | None:
         """The limits as they hold for this instrument."""
@@ -120,10 +124,12 @@ class Command(Generic[T]):
 
 
 def written(value: Any) -> str:
-    """A value as instruments read it: 1 and 0 for True and False, numbers in full precision."""
+    """A value as instruments read it: 1 and 0 for True and False, numbers as short as they can be told exactly."""
     if isinstance(value, bool):
         return str(int(value))
-    return f"{value:.15g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(float(value))
+    return str(value)
 
 
 class Instrument(ABC):
@@ -138,6 +144,9 @@ class Instrument(ABC):
     """
 
     Config: ClassVar[type[InstrumentConfig]]
+
+    by_hand: ClassVar[str] = "switch it off by hand"
+    """What a person can do when :meth:`safe` fails; ends the error's sentence."""
 
     def __init__(self, link: Link, config: InstrumentConfig, clock: Clock) -> None:
         self.link, self.config, self.clock = link, config, clock
@@ -161,11 +170,23 @@ class Instrument(ABC):
             If another instrument answers than this driver is for.
         """
         self.link.open()
-        self.identity = self._identify()
-        if self.config.identity != "any":
-            self._check_identity(self.identity)
+        self.verify()
+        self._prepare()
         if not self._before:  # opened again in a recovery, the settings to go back to are still the first ones
             self._before = self.settings()
+
+    def verify(self) -> None:
+        """Check that the right instrument answers, and note who it is; no setting is read or changed.
+
+        Raises
+        ------
+        InstrumentError
+            If another instrument answers than this driver is for; `identity` stays as it was.
+        """
+        identity = self._identify()
+        if self.config.identity != "any":
+            self._check_identity(identity)
+        self.identity = identity
 
     def close(self) -> None:
         """Put back the settings found, but nothing that emits energy, and close the link; may be called twice.
@@ -208,10 +229,13 @@ class Instrument(ABC):
         return {n: getattr(self, n) for n, c in self.commands().items() if c.kept and c.get is not None}
 
     def restore(self, settings: dict[str, Any]) -> None:
-        """Write settings that :meth:`settings` gave."""
+        """Write settings that :meth:`settings` gave, in the order in which the commands are declared.
+
+        Limits are not looked at: what was found may lie outside the user's own, and must go back all the same.
+        """
         for name, command in self.commands().items():
             if command.kept and command.set is not None and name in settings:
-                setattr(self, name, settings[name])
+                command.write(self, settings[name])
 
     def confused(self, asked: object, got: object, wanted: str) -> InstrumentError:
         """The error for an answer that makes no sense; the link is dirty from here on."""
@@ -219,6 +243,9 @@ class Instrument(ABC):
         return InstrumentError(
             f"{self.name}: asked {asked!r} for {wanted}, got {got!r}; check that the driver fits the instrument"
         )
+
+    def _prepare(self) -> None:  # noqa: B027 (most protocols need nothing)
+        """First words after the identity is known to be right, before the settings are read."""
 
     # -- what a driver fills -------------------------------------------------------------------------------------
 

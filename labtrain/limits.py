@@ -27,8 +27,7 @@ class Limit:
     unit: str = ""
 
     def __str__(self) -> str:
-        unit = f" {self.unit}" if self.unit else ""
-        return f"{self.low:g}{unit} to {self.high:g}{unit}"
+        return f"{shown(self.low, self.unit)} to {shown(self.high, self.unit)}"
 
     def check(self, value: float, *, who: str, what: str, remedy: str) -> float:
         """Return `value`, or raise one sentence that names who, what, value, bounds and remedy.
@@ -40,8 +39,17 @@ class Limit:
         """
         if math.isfinite(value) and self.low <= value <= self.high:
             return value
-        unit = f" {self.unit}" if self.unit else ""
-        raise InputError(f"{who}: asked {what} {value:g}{unit}, allowed {self}; {remedy}")
+        raise InputError(f"{who}: asked {what} {shown(value, self.unit)}, allowed {self}; {remedy}")
+
+
+def shown(value: float, unit: str = "") -> str:
+    """A number with its unit: ``0.5 V``, ``5.15 GHz``; prefixes for frequencies alone, where everybody uses them."""
+    if unit != "Hz":
+        return f"{value:g} {unit}".rstrip()
+    for factor, prefixed in ((1e9, "GHz"), (1e6, "MHz"), (1e3, "kHz")):
+        if factor <= abs(value) < math.inf:
+            return f"{value / factor:.9g} {prefixed}"
+    return f"{value:.9g} Hz"
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

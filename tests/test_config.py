@@ -339,7 +339,7 @@ def test_overrides_create_sections_and_change_types() -> None:
 def test_errors_of_validators_keep_their_words() -> None:
     assert errors("name: forbidden\n" + GOOD) == ["lab.yaml:1: the name is taken; choose another"]
     assert errors(GOOD, "rig.rate_hz=1") == [
-        "lab.yaml:2: acoustic: asked rate 1 Hz, allowed 8000 Hz to 96000 Hz; set rig.rate_hz"
+        "lab.yaml:2: acoustic: asked rate 1 Hz, allowed 8 kHz to 96 kHz; set rig.rate_hz"
     ]
 
 
