@@ -1,0 +1,188 @@
+"""Metasurface, the face of every programmable surface: pixels with states, written and read back as one pattern.
+
+A surface has elements; what a network drives are *pixels*: single elements, or blocks of neighbours that switch
+together (``group``). Pixels are numbered row by row from the top left, as seen from the front; the first ``n_pixels``
+of them are used, and every other element is held in state 0.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
+
+from labtrain.clock import Clock
+from labtrain.drivers.instrument import Instrument, InstrumentConfig
+from labtrain.drivers.link import Link
+from labtrain.errors import InputError, LinkDesync
+
+States = NDArray[np.int64]
+
+Edge = Annotated[int, Field(ge=1)]
+
+
+class MetasurfaceConfig(InstrumentConfig):
+    """Keys that every metasurface has."""
+
+    n_pixels: int | None = Field(None, ge=1, description="pixels used, the first of all; default: all there are")
+    group: tuple[Edge, Edge] = Field((1, 1), description="rows and columns of neighbouring elements that make a pixel")
+    default_pattern: tuple[int, ...] | int = Field(0, description="safe state: one for all pixels, or one for each")
+    settle_s: float = Field(0.0, ge=0, description="wait after a pattern was acknowledged, before anything measures")
+    verify: Literal["never", "first", "every"] = Field(
+        "first", description="read back: never, after the first pattern since opening, after every one"
+    )
+
+
+class Metasurface(Instrument):
+    """A programmable surface behind one link.
+
+    Parameters
+    ----------
+    link : Link
+    config : MetasurfaceConfig
+        The driver's own nested ``Config``.
+    clock : Clock
+
+    Raises
+    ------
+    InputError
+        If the config asks for more pixels than there are, or for a default pattern that does not fit.
+    """
+
+    shape: ClassVar[tuple[int, int]]
+    """Rows and columns of elements."""
+
+    bits: ClassVar[int]
+    """Bits of an element: states 0 to 2^bits - 1."""
+
+    config: MetasurfaceConfig
+
+    def __init__(self, link: Link, config: MetasurfaceConfig, clock: Clock) -> None:
+        super().__init__(link, config, clock)
+        self._members = self._layout()
+        self._default = self._checked(self._spread_default(), "default_pattern")
+        self._verified = False
+
+    @property
+    def n_pixels(self) -> int:
+        """Pixels in use."""
+        return len(self._members)
+
+    def open(self) -> None:
+        super().open()
+        self._verified = False
+
+    def set_pattern(self, states: ArrayLike) -> None:
+        """Set all pixels and wait until the surface has settled.
+
+        Parameters
+        ----------
+        states : (n_pixels,) of whole numbers from 0 to 2^bits - 1
+
+        Raises
+        ------
+        InputError
+            For a pattern that does not fit; nothing has been sent then.
+        LinkError
+            If it was not acknowledged, or read back differently.
+        """
+        elements = self._elements(self._checked(states))
+        self._write(elements)
+        if self.config.verify == "every" or (self.config.verify == "first" and not self._verified):
+            self._verify(elements)
+        self.clock.sleep(self.config.settle_s)
+
+    @property
+    def pattern(self) -> States:
+        """States of the pixels as the controller reports them, (n_pixels,): of each pixel its first element."""
+        states: States = self._read()[self._members[:, 0]]
+        return states
+
+    def safe(self) -> None:
+        """Set the default pattern; a surface that was never opened stays as it is."""
+        if self.link.is_open:
+            self._write(self._elements(self._default))
+
+    # -- what a driver fills -------------------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def write_s(self) -> float:
+        """How long writing a pattern takes on the real instrument, in seconds, without settling: for plans."""
+
+    @abstractmethod
+    def _write(self, elements: States) -> None:
+        """Set all elements, (rows * columns,) row by row, and wait for the acknowledgement."""
+
+    @abstractmethod
+    def _read(self) -> States:
+        """States of all elements, (rows * columns,) row by row."""
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _layout(self) -> NDArray[np.intp]:
+        """Elements of each pixel in use, (n_pixels, elements of a pixel)."""
+        (rows, columns), (high, wide) = self.shape, self.config.group
+        down, across = rows // high, columns // wide
+        grid = np.arange(rows * columns).reshape(rows, columns)[: down * high, : across * wide]
+        blocks = grid.reshape(down, high, across, wide).swapaxes(1, 2).reshape(down * across, high * wide)
+        n_pixels = down * across if self.config.n_pixels is None else self.config.n_pixels
+        key = f"rig.{self.link.who}"
+        if not down * across:
+            raise InputError(
+                f"{self.name}: asked groups of {high} x {wide} elements, the surface has {rows} x {columns}; "
+                f"set {key}.group"
+            )
+        if n_pixels > down * across:
+            grouped = "" if (high, wide) == (1, 1) else f" in groups of {high} x {wide}"
+            raise InputError(
+                f"{self.name}: asked {n_pixels} pixels, there are {down * across} "
+                f"({rows} x {columns} elements{grouped}); set {key}.n_pixels"
+            )
+        return np.asarray(blocks[:n_pixels], dtype=np.intp)
+
+    def _spread_default(self) -> ArrayLike:
+        default = self.config.default_pattern
+        return np.full(self.n_pixels, default) if isinstance(default, int) else default
+
+    def _checked(self, states: ArrayLike, key: str = "n_pixels") -> States:
+        """The pattern as whole numbers, or one sentence that names what does not fit and the key to look at."""
+        given, remedy = np.asarray(states), f"see rig.{self.link.who}.{key}"
+        if given.shape != (self.n_pixels,):
+            has = f"{len(given)} states" if given.ndim == 1 else f"the shape {given.shape}"
+            raise InputError(
+                f"{self.name}: asked a pattern of {has}, needs one for each of {self.n_pixels} pixels; {remedy}"
+            )
+        if given.dtype == np.bool_ or np.issubdtype(given.dtype, np.number):
+            whole = given.astype(np.int64)
+            bad = (whole != given) | (whole < 0) | (whole >= 1 << self.bits)
+        else:
+            bad = np.ones(len(given), dtype=np.bool_)
+        if bad.any():
+            first = int(np.argmax(bad))
+            raise InputError(
+                f"{self.name}: asked state {given[first].item()!r} of pixel {first}, "
+                f"allowed whole numbers 0 to {(1 << self.bits) - 1}; {remedy}"
+            )
+        return whole
+
+    def _elements(self, states: States) -> States:
+        """States of all elements for those of the pixels."""
+        elements = np.zeros(self.shape[0] * self.shape[1], dtype=np.int64)
+        elements[self._members] = states[:, None]
+        return elements
+
+    def _verify(self, elements: States) -> None:
+        found = self._read()
+        differ = np.flatnonzero(found != elements)
+        if len(differ):
+            self.link.dirty = True
+            raise LinkDesync(
+                f"{self.name}: read back another pattern than was written, {len(differ)} of {len(elements)} elements "
+                f"differ, the first is element {differ[0] + 1} (wrote {elements[differ[0]]}, read {found[differ[0]]}); "
+                f"check cable and supply (rig.{self.link.who}.address)"
+            )
+        self._verified = True
