@@ -6,7 +6,6 @@ import csv
 import json
 import sys
 from pathlib import Path
-from traceback import walk_tb
 from typing import Annotated, Any
 
 import typer
@@ -21,12 +20,8 @@ class _Commands(typer.core.TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
-            from labtrain.safety import Guard
-
-            # A guard raises at a second Ctrl-C alone; without one nothing has been measured yet.
-            guarded = any(frame.f_code is Guard._on_signal.__code__ for frame, _ in walk_tb(error.__traceback__))
-            late = "stopped at once by a second Ctrl-C; logged shots are kept"
-            raise Interrupted(late if guarded else "stopped before anything was measured") from None
+            # A guard says what it was; without one nothing has been measured yet.
+            raise Interrupted(str(error) or "stopped before anything was measured") from None
 
 
 def _folder(text: str | Path) -> Path:

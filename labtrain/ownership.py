@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path, PurePath
 
-import filelock
 import psutil
 
 from labtrain.errors import RunError
-from labtrain.storage import write_bytes
+from labtrain.processlock import Held, ProcessLock
 
 # SQLite's write-ahead log shares memory between processes, which no network file system does.
 NETWORK_FILE_SYSTEMS = frozenset(
@@ -57,7 +52,7 @@ def refuse_network_share(folder: Path) -> None:
 
 
 class RunLock:
-    """One process at a time writes to a run; the operating system frees the lock however that process ends.
+    """One process at a time writes to a run.
 
     Parameters
     ----------
@@ -67,41 +62,20 @@ class RunLock:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._lock = filelock.FileLock(str(folder / "lock"))
-        self._owner = folder / "lock.json"
+        self._lock = ProcessLock(folder / "lock")
 
     def acquire(self) -> None:
         """Take the lock, or raise RunError naming its owner."""
         try:
-            self._lock.acquire(timeout=1.0)  # long enough to outlast the probe of `held`
-        except filelock.Timeout:
-            raise RunError(
-                f"{self._folder}: in use by {self._owner_name()}; wait until it ends (`labtrain runs` shows it)"
-            ) from None
-        try:
-            write_bytes(self._owner, json.dumps({"pid": os.getpid(), "host": platform.node()}).encode())
-        except BaseException:
-            self._lock.release()
-            raise
+            self._lock.acquire()
+        except Held as held:
+            owner = held.owner
+            name = f"process {owner['pid']} on {owner.get('host')}" if owner else "another process"
+            raise RunError(f"{self._folder}: in use by {name}; wait until it ends (`labtrain runs` shows it)") from None
 
     def release(self) -> None:
-        with suppress(OSError):  # a stale owner file is harmless: the lock decides
-            self._owner.unlink(missing_ok=True)
         self._lock.release()
 
     def held(self) -> bool:
         """Whether some process holds the lock at this moment."""
-        try:
-            with self._lock.acquire(timeout=0):
-                return False
-        except filelock.Timeout:
-            return True
-        except OSError:  # a read-only medium: nobody can be writing
-            return False
-
-    def _owner_name(self) -> str:
-        try:
-            owner = json.loads(self._owner.read_bytes())
-            return f"process {owner['pid']} on {owner['host']}"
-        except (OSError, ValueError, KeyError):
-            return "another process"
+        return self._lock.held()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -16,7 +18,11 @@ from labtrain.config import Section
 from labtrain.drivers.emulators.emulator import Emulator
 from labtrain.drivers.instrument import Instrument
 from labtrain.errors import InstrumentError
-from labtrain.layer import Array, Layer, Shots, Wrapper
+from labtrain.layer import Array, Layer, Shots, ShotSink, Wrapper
+from labtrain.rigs.rack import Rack
+from labtrain.safety import Guard, NotMadeSafe, signals_held
+
+log = logging.getLogger("labtrain")
 
 
 class RigConfig(Section):
@@ -29,10 +35,12 @@ class Rig(ABC):
     """Instruments, and the layers they make.
 
     The constructor stores; :meth:`open` does the first input or output. Use a rig as a context manager: every exit,
-    also one by exception or Ctrl-C, runs :meth:`safe`, then :meth:`close`. The thread that opened a rig owns it.
+    also one by exception, Ctrl-C or SIGTERM, makes everything safe and then closes it. The thread that opened a rig
+    owns it; the instruments it talks to are its process's alone.
 
-    A subclass has a nested ``Config``, whose ``type`` is the name it is registered under; its :meth:`open` ends with
-    an assignment to :attr:`layers`.
+    A subclass has a nested ``Config``, whose ``type`` is the name it is registered under. Its :meth:`build_instruments`
+    makes the drivers; its :meth:`open` begins with :meth:`open_instruments` and ends with an assignment to
+    :attr:`layers`. One that overrides :meth:`safe` or :meth:`close` calls these too.
 
     Parameters
     ----------
@@ -50,11 +58,17 @@ class Rig(ABC):
     trace_io: Path | None
     """File for a trace of every byte to and from the instruments; to be set before :meth:`open`."""
 
+    config_file: Path | None
+    """File the config came from, for errors; to be set before :meth:`open`."""
+
     def __init__(self, config: RigConfig, clock: Clock) -> None:
         self.config = config
         self.clock = clock
         self.instruments: dict[str, Instrument] = {}
         self.trace_io: Path | None = None
+        self.config_file: Path | None = None
+        self._rack: Rack | None = None
+        self._guard = Guard()
         self._owner: threading.Thread | None = None
         self._layers: tuple[Layer, ...] = ()
 
@@ -82,35 +96,108 @@ class Rig(ABC):
         Raises
         ------
         InstrumentError
-            If an instrument refuses; :meth:`safe` and :meth:`close` are then still to be called, as ``with`` does.
+            If an instrument refuses; :meth:`close` is then still to be called, as ``with`` does.
         """
 
+    def build_instruments(self) -> dict[str, Instrument]:
+        """New drivers on their links, by the names of their sections, in the order in which they are to be opened.
+
+        No input or output: they may also be wanted to be made safe alone.
+        """
+        return {}
+
+    def open_instruments(self) -> None:
+        """Build the instruments, lock those that are real, and open them in order: the first byte leaves here.
+
+        Raises
+        ------
+        InstrumentError
+            If an instrument is in use, refuses, or is not the one its driver is for.
+        InputError
+            If two instruments have the same address.
+        """
+        self.instruments = self.build_instruments()
+        self._rack = Rack(self.instruments, self.clock, self.config_file)
+        atexit.register(self.close)  # for whoever opens a rig without a with statement and never closes it
+        self._rack.open()
+
+    def serve(self, run: Path) -> None:
+        """Let other processes know which run folder this rig measures for."""
+        if self._rack is not None:
+            self._rack.serve(run)
+
+    def safe(self) -> None:
+        """Bring everything that emits energy to its safe state; may be called at any time.
+
+        All instruments that were opened, the last one first, each tried even when another one fails or hangs; one
+        that does not answer is tried again over a new connection.
+
+        Raises
+        ------
+        NotMadeSafe
+            Naming each instrument that may still emit, why, and what to do by hand.
+        """
+        if self._rack is not None:
+            self._rack.safe()
+
     def close(self) -> None:
-        """Let go of the instruments; closing a closed rig does nothing."""
+        """Make safe, put back the settings found and let go of the instruments; closing a closed rig does nothing.
+
+        Raises
+        ------
+        NotMadeSafe
+            As of :meth:`safe`; everything is closed all the same.
+        InstrumentError
+            If settings could not be put back; everything is safe and closed.
+        """
         self._owner = None
         self._layers = ()
-
-    def safe(self) -> None:  # noqa: B027 (a rig that emits nothing is safe already)
-        """Bring everything that emits energy to its safe state; may be called at any time."""
+        unsafe: BaseException | None = None
+        try:
+            self.safe()
+        except BaseException as error:
+            unsafe = error
+        rack, self._rack = self._rack, None
+        atexit.unregister(self.close)
+        try:
+            if rack is not None:
+                rack.close()
+        except InstrumentError as error:
+            if unsafe is None:
+                raise
+            log.error("%s", error)  # what is not safe is told first
+        if unsafe is not None:
+            raise unsafe
 
     def __enter__(self) -> Self:
+        # Where another guard already looks after signals, this one leaves them to it.
+        self._guard = Guard(safe={"rig": self.safe}, defers=False, only_defaults=True, exits=(Rig.__exit__.__code__,))
+        self._guard.__enter__()
         try:
             self.open()
-        except BaseException:
-            self._leave()
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._leave()
-
-    def _leave(self) -> None:
         try:
-            self.safe()
+            with signals_held():
+                self._leave(error)
         finally:
+            self._guard.__exit__(kind, error, trace)
+
+    def _leave(self, error: BaseException | None) -> None:
+        try:
             self.close()
+        except NotMadeSafe as unsafe:
+            raise NotMadeSafe(unsafe.failures, error) from error or unsafe.__cause__
+        except InstrumentError as closing:
+            if error is None:
+                raise
+            log.error("%s", closing)  # what ended the run is told first
 
     def check_owner(self) -> None:
         """Raise InstrumentError unless the rig is open and this thread opened it."""
@@ -131,10 +218,20 @@ class Rig(ABC):
         """Emulators of all instruments in front of one world, by the names of their sections."""
         return {}
 
-    def commission(self) -> dict[str, Any]:
+    @property
+    def commissioning_shots(self) -> int:
+        """Shots that :meth:`commission` still has to take before the layers can measure; 0: they can."""
+        return 0
+
+    def commission(self, sink: ShotSink | None = None) -> dict[str, Any]:  # noqa: ARG002 (nothing to measure, nothing to log)
         """Measure once, before a run, what stays fixed for all of it; JSON-compatible, kept with the run.
 
         The rig is ready to measure afterwards, as after :meth:`adopt` of the same values.
+
+        Parameters
+        ----------
+        sink : callable (name, shots, state), optional
+            Gets every chunk of shots, as that of labtrain.layer.Recorded does; x are not drives but what varied.
         """
         return {}
 

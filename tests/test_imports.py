@@ -28,11 +28,11 @@ FLOORS = (
     ("labtrain", "configs", "data", "errors", "clock", "limits", "registry"),
     ("encoding", "sim"),
     ("layer", "config", "config_errors", "yaml_lines", "storage", "rundb", "runs", "runlist", "shotlog", "ownership",
-     "safety", "provenance", "ledger", "threads"),
+     "safety", "provenance", "ledger", "threads", "bounded", "processlock", "riglock"),
     ("network", "twin", "datasets", "drivers"),
     ("methods", "rigs", "experiment"),
     ("controls", "trial", "trainer", "events"),
-    ("formatting", "pace", "plots", "progress", "report", "logfile", "jobs", "inference"),
+    ("formatting", "pace", "plots", "progress", "report", "logfile", "commissioning", "jobs", "inference"),
     ("cli", "__main__"),
 )  # fmt: skip
 # Third-party packages that the lowest floors may use, deferred imports included.

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from labtrain.errors import Interrupted, UnsafeError
-from labtrain.safety import Guard
+from labtrain.safety import Failure, Guard, NotMadeSafe, signals_held
 
 
 def press(number: int = signal.SIGINT) -> None:
@@ -63,7 +63,7 @@ def test_a_failure_to_make_safe_keeps_the_error_before_it() -> None:
         raise original
     assert caught.value.__cause__ is original
     assert str(caught.value) == (
-        "not made safe: amplifier: no answer (on leaving after wrong shape); switch it off by hand"
+        "not made safe: amplifier: no answer; switch it off by hand (on leaving after wrong shape)"
     )
 
 
@@ -98,6 +98,64 @@ def test_a_second_ctrl_c_stops_at_once() -> None:
         press()
         done.append("not reached")
     assert done == ["first", "safe"]
+
+
+def test_before_anything_is_kept_the_first_signal_stops_at_once() -> None:
+    done: list[str] = []
+    with (
+        pytest.raises(KeyboardInterrupt) as caught,
+        Guard("nothing was measured", {"generator": lambda: done.append("safe")}, defers=False),
+    ):
+        press(signal.SIGTERM)
+        done.append("not reached")
+    assert str(caught.value) == "stopped by SIGTERM; nothing was measured"
+    assert done == ["safe"]
+
+
+def test_a_guard_can_begin_to_defer() -> None:
+    done: list[str] = []
+    with pytest.raises(Interrupted) as caught, Guard(defers=False) as guard:
+        guard.defer()
+        press()
+        done.append("chunk kept")
+        guard.check()
+    assert str(caught.value) == "stopped by Ctrl-C, everything measured is kept"
+    assert done == ["chunk kept"]
+
+
+def test_an_inner_guard_leaves_signals_to_the_outer_one() -> None:
+    with pytest.raises(Interrupted), Guard() as outer, Guard(defers=False, only_defaults=True) as inner:
+        press()
+        assert (outer.interrupted, inner.interrupted) == (True, False)
+
+
+def test_what_several_things_need_is_said_of_each() -> None:
+    vna = Failure("vna (sim)", "vna (sim): waited 5 s for 1 bytes, got nothing", "press RF off")
+    surface = Failure("metasurface (sim)", "TimeoutError", "unplug it")
+    assert str(NotMadeSafe([vna, surface])) == (
+        "not made safe: vna (sim): waited 5 s for 1 bytes, got nothing; press RF off; "
+        "metasurface (sim): TimeoutError; unplug it"
+    )
+
+
+def test_failures_of_one_rig_are_told_once() -> None:
+    def unsafe() -> None:
+        raise NotMadeSafe([Failure("vna (sim)", "no answer")])
+
+    with pytest.raises(NotMadeSafe) as caught, Guard(safe={"rig": unsafe, "fan": lambda: fail("stuck")}):
+        pass
+    assert str(caught.value) == "not made safe: fan: stuck; vna (sim): no answer; switch it off by hand"
+
+
+def test_held_signals_arrive_afterwards() -> None:
+    done: list[str] = []
+    with pytest.raises(KeyboardInterrupt), Guard():
+        press()
+        with signals_held():
+            press()
+            done.append("undisturbed")
+        done.append("not reached")
+    assert done == ["undisturbed"]
 
 
 def test_no_signal_disturbs_making_safe() -> None:
