@@ -20,6 +20,14 @@ class RunStarted:
 
 
 @dataclass(frozen=True)
+class Commissioning:
+    """Shots that a rig needs once, before the first trial: `shots` of `planned` are done."""
+
+    shots: int
+    planned: int
+
+
+@dataclass(frozen=True)
 class TrialStarted:
     """Trial `index`, from 0, of `count` begins, or goes on after a resume; 0 `ablations`: how many is not known."""
 
@@ -82,5 +90,15 @@ class RunFinished:
     accuracy_sd: float | None
 
 
-Event = RunStarted | TrialStarted | ShotsArrived | StepDone | Testing | AblationStarted | TrialFinished | RunFinished
+Event = (
+    RunStarted
+    | Commissioning
+    | TrialStarted
+    | ShotsArrived
+    | StepDone
+    | Testing
+    | AblationStarted
+    | TrialFinished
+    | RunFinished
+)
 Listener = Callable[[Event], None]

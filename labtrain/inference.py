@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from labtrain import commissioning
 from labtrain.clock import Clock, RealClock
 from labtrain.datasets import Split
 from labtrain.datasets.reader import read_rows
@@ -118,6 +119,7 @@ def _reopened(folder: Path, clock: Clock, trace_io: Path | None) -> Iterator[tup
             guard.push("rig", rig.safe)
             check_trace(rig)
             check_layers(run, rig)
+            commissioning.adopt(rig, run)
             yield experiment, rig, run, guard
 
 

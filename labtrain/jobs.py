@@ -12,8 +12,8 @@ from pathlib import Path
 from time import gmtime, strftime
 from typing import Any
 
+from labtrain import commissioning, provenance
 from labtrain import config as configuration
-from labtrain import provenance
 from labtrain.clock import Clock, RealClock
 from labtrain.config import Loaded
 from labtrain.datasets import split
@@ -194,13 +194,15 @@ def _plan(experiment: Experiment) -> dict[str, Any]:
     with open_rig(experiment) as rig:
         trial = _check_network(experiment, rig, table)
         info = rig.layers[0].info
+        commission = rig.commissioning_shots
     parts, (train_shots, test_shots) = trial.split, trial.planned_shots()
-    shots = (train_shots + test_shots) * experiment.trials.count
+    shots = commission + (train_shots + test_shots) * experiment.trials.count
     return {
         "trials": experiment.trials.count,
         "train_rows": len(parts.train),
         "validation_rows": len(parts.validation),
         "test_rows": len(parts.test),
+        "shots_commission": commission,
         "shots_train": train_shots * experiment.trials.count,
         "shots_test": test_shots * experiment.trials.count,
         "seconds_per_shot": info.seconds_per_shot,
@@ -262,7 +264,7 @@ def _check_trials(experiment: Experiment, table: Table) -> None:
 
 def _check_network(experiment: Experiment, rig: Rig, table: Table) -> Trial:
     """The first trial, unstarted: data, network and method must fit this rig before a run is made or a shot spent."""
-    trial = Trial.begin(experiment, rig, experiment.trials.first_seed, table=table)
+    trial = Trial.begin(experiment, rig, experiment.trials.first_seed, table=table, commission=False)
     for block in trial.net.blocks:
         driven = block.drive.inputs.tolist()
         if dead := [str(i) for i in block.layer.info.dead_inputs if i in driven]:
@@ -307,7 +309,9 @@ def _carry_out(
             for layer in rig.layers:
                 if dead := layer.info.dead_inputs:
                     log.info("rig: inputs %s of layer %s reach no output", ", ".join(map(str, dead)), layer.name)
+            commissioning.commission(rig, run, guard, listeners)
             summary = Trainer(experiment, table, rig, run, guard, listeners).train()
+            summary |= {"shots_commission": commissioning.shots(run)}
             summary |= {"seconds": rig.clock.monotonic() - started, "run": str(run.folder)}
             with disk_errors(run.folder):
                 write_bytes(run.folder / SUMMARY, (json.dumps(summary, indent=2) + "\n").encode())

@@ -13,6 +13,7 @@ from labtrain.clock import Clock, RealClock
 from labtrain.errors import LabtrainError, RunError
 from labtrain.events import (
     AblationStarted,
+    Commissioning,
     Event,
     RunFinished,
     RunStarted,
@@ -91,6 +92,9 @@ class LogFile:
                 log.info("run %s", "goes on" if event.resumed else "begins")
                 for change in event.changes:
                     log.info("changed: %s", change)
+            case Commissioning():
+                if event.shots == event.planned:
+                    log.info("rig commissioned with %d shots", event.shots)
             case TrialStarted():
                 self._stage, self._trial, self._ablation = "", event, 0
                 done, planned = event.done_shots, event.planned_shots

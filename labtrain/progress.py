@@ -20,6 +20,7 @@ from rich.text import Text
 from labtrain.clock import Clock, RealClock
 from labtrain.events import (
     AblationStarted,
+    Commissioning,
     Event,
     RunFinished,
     RunStarted,
@@ -34,6 +35,7 @@ from labtrain.methods.method import Metrics
 from labtrain.pace import Pace
 
 LINE_EVERY_S = 10.0
+UNTOLD_S = 2.0  # commissioning that is over sooner is not worth a line
 BAR = 28  # columns
 SAVED = "saved"
 
@@ -97,6 +99,10 @@ class Progress:
                 if not self.quiet:
                     self._say(f"run folder: {folder}")
                 return
+            case Commissioning(shots=done, planned=planned):
+                self._stage = f"commissioning, shots {done:,} of {planned:,}"
+                if self._pace.elapsed_s() < UNTOLD_S:
+                    return
             case TrialStarted():
                 self._trial, self._metrics, self._stage = event, None, "measuring"
             case StepDone(metrics=metrics):
@@ -115,7 +121,8 @@ class Progress:
                 pass
         if self._live is None and not self.quiet and self._clock.monotonic() >= self._line_at_s + LINE_EVERY_S:
             self._line_at_s = self._clock.monotonic()
-            learned = [] if self._pace.ablation else [*self._learned(), ", ".join(self._shots())]
+            quiet = self._pace.ablation or not self._trial.count
+            learned = [] if quiet else [*self._learned(), ", ".join(self._shots())]
             self._say(", ".join([self._where(), *learned, self._times()]))
 
     def _say(self, line: str) -> None:

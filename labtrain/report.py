@@ -82,8 +82,9 @@ def _costs(summary: dict[str, Any]) -> list[tuple[str, str]]:
     facts = [("weakest class", f"{weakest}, {percent(known[weakest])} of its test rows right")]
     if known[weakest] == 1.0:
         facts = []  # none is weaker than another
+    commission = f"{summary['shots_commission']:,} commissioning, " if summary.get("shots_commission") else ""
     facts += [
-        ("shots", f"{summary['shots_train']:,} training, {summary['shots_test']:,} test"),
+        ("shots", f"{commission}{summary['shots_train']:,} training, {summary['shots_test']:,} test"),
         ("time", f"{duration(summary['seconds_physics'])} physics, {duration(summary['seconds_digital'])} digital"),
     ]
     if "seconds" in summary:
@@ -127,7 +128,9 @@ def plan_table(plan: dict[str, Any]) -> RenderableType:
         As :func:`labtrain.jobs.plan` gives it.
     """
     each = plan["seconds_per_shot"]
-    shots = plan["shots_train"] + plan["shots_test"]
+    parts_of_shots = (("shots_commission", "commissioning"), ("shots_train", "training"), ("shots_test", "test"))
+    shots = sum(plan[key] for key, _ in parts_of_shots)
+    sums = " + ".join(f"{plan[key]:,} {name}" for key, name in parts_of_shots if plan[key] or name != "commissioning")
     where = "on a real rig of this kind; this one is simulated" if plan["simulated"] else "on the rig"
     time = f"{duration(plan['seconds_on_rig'])} {where}" if each > 0 else "the rig states no time per shot"
     named = (("train_rows", "training"), ("validation_rows", "validation"), ("test_rows", "test"))
@@ -138,7 +141,7 @@ def plan_table(plan: dict[str, Any]) -> RenderableType:
             *([("dead inputs", f"{dead} reach no output")] if dead else []),
             ("trials", f"{plan['trials']:,}"),
             ("rows of a trial", parts),
-            ("shots, at most", f"{shots:,} = {plan['shots_train']:,} training + {plan['shots_test']:,} test"),
+            ("shots, at most", f"{shots:,} = {sums}"),
             ("time per shot", f"{1e3 * each:,.3g} ms" if each > 0 else "-"),
             ("time, at most", time),
             ("disk, about", f"{size(plan['disk_bytes'])} for the shots alone; checkpoints and figures come on top"),

@@ -315,6 +315,17 @@ class Run(ShotLog):
         provenance: dict[str, Any] = self._db.meta("provenance")
         return provenance
 
+    @property
+    def commissioned(self) -> dict[str, Any] | None:
+        """What the rig measured once, before the run's first shot; None if that has not been done."""
+        rows = self._db.rows("SELECT value FROM meta WHERE key = 'commissioned'")
+        return json.loads(rows[0][0]) if rows else None
+
+    def keep_commissioned(self, values: dict[str, Any]) -> None:
+        """Keep what the rig's commissioning gave, JSON values, for all that is measured later."""
+        self._writing()
+        self._db.set_meta(commissioned=values)
+
     def config_changes(self, config: dict[str, Any], allowed: Iterable[str]) -> list[str]:
         """How a configuration differs from the run's, one line a key.
 

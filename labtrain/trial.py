@@ -133,8 +133,12 @@ class Trial:
         parts: Split | None = None,
         wrap: Callable[[PhysicalLayer], PhysicalLayer] | None = None,
         on_shots: Callable[[int], None] | None = None,
+        commission: bool = True,
     ) -> Trial:
         """A trial on an opened rig: data loaded and split, the rig told of the seed, weights drawn.
+
+        A rig that needs commissioning and has neither been commissioned nor adopted what was measured then is
+        commissioned first, which costs shots.
 
         Parameters
         ----------
@@ -144,8 +148,12 @@ class Trial:
             Instead of the split that the experiment asks for.
         wrap : callable, optional
             Put in front of each of the rig's layers, as a run's log is.
+        commission : bool
+            False: measure nothing yet; such a trial can plan, and be trained once the rig is commissioned.
         """
         table = table or load_table(experiment)
+        if commission and rig.commissioning_shots:
+            rig.commission()
         rig.restart(seed)
         repeats = experiment.rig.repeats
         layers = [wrap(layer) if wrap else layer for layer in rig.layers]

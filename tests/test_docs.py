@@ -153,7 +153,11 @@ def test_every_key_of_the_summary_is_documented() -> None:
     text = (ROOT / "docs/runs.md").read_text(encoding="utf-8")
     table = text.partition("## `summary.json`")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| (`.+?) \| (.+) \|$", table, re.MULTILINE)
-    assert {key for names, _ in rows for key in re.findall(r"`(\w+)`", names)} == keys | {"seconds", "run"}
+    assert {key for names, _ in rows for key in re.findall(r"`(\w+)`", names)} == keys | {
+        "shots_commission",
+        "seconds",
+        "run",
+    }
     (parts,) = (meaning for names, meaning in rows if names == "`cost`")
     assert set(re.findall(r"`(\w+)`", parts)) == set(cost)
 

@@ -17,6 +17,7 @@ from labtrain.clock import SimulatedClock
 from labtrain.errors import Interrupted, RunError
 from labtrain.events import (
     AblationStarted,
+    Commissioning,
     Listener,
     RunFinished,
     RunStarted,
@@ -72,6 +73,19 @@ def trial(clock: SimulatedClock, listener: Listener, index: int = 0, count: int 
 def plain(quiet: bool = False) -> tuple[SimulatedClock, io.StringIO, Progress]:
     clock, out = SimulatedClock(), io.StringIO()
     return clock, out, Progress(quiet, clock, Console(file=out, width=40))
+
+
+def test_commissioning_is_shown_and_logged_if_it_takes_its_time(tmp_path: Path) -> None:
+    clock, out, progress = plain()
+    with progress, LogFile(tmp_path, clock) as logged:
+        for done in range(10, 60, 10):
+            clock.sleep(0.9)
+            for listener in (progress, logged):
+                listener(Commissioning(done, 50))
+        progress(TrialStarted(0, 1, 0, 300, 0))
+    assert out.getvalue() == "commissioning, shots 30 of 50, 0:00:03 elapsed\n"
+    (line,) = (tmp_path / "log.txt").read_text().splitlines()
+    assert line.endswith("INFO rig commissioned with 50 shots")
 
 
 # --- progress ---------------------------------------------------------------------------------------------------------

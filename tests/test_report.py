@@ -175,7 +175,8 @@ def test_runs_table() -> None:
 
 
 PLAN = {
-    "trials": 5, "train_rows": 206, "validation_rows": 0, "test_rows": 52, "shots_train": 14_420, "shots_test": 3_640,
+    "trials": 5, "train_rows": 206, "validation_rows": 0, "test_rows": 52,
+    "shots_commission": 0, "shots_train": 14_420, "shots_test": 3_640,
     "seconds_per_shot": 0.35, "seconds_on_rig": 6321.0, "disk_bytes": 5_900_000, "simulated": False,
 }  # fmt: skip
 
@@ -184,6 +185,8 @@ def test_plan_table() -> None:
     shown = words(plan_table(PLAN))
     assert "rows of a trial 206 training, 52 test" in shown
     assert "shots, at most 18,060 = 14,420 training + 3,640 test" in shown
+    commissioned = words(plan_table(PLAN | {"shots_commission": 200}))
+    assert "shots, at most 18,260 = 200 commissioning + 14,420 training + 3,640 test" in commissioned
     assert "time per shot 350 ms" in shown
     assert "time, at most 1:45:21 on the rig" in shown
     assert "disk, about 5.9 MB for the shots alone" in shown
