@@ -148,6 +148,9 @@ class Instrument(ABC):
     by_hand: ClassVar[str] = "switch it off by hand"
     """What a person can do when :meth:`safe` fails; ends the error's sentence."""
 
+    serial: ClassVar[bool] = False
+    """Whether it is reached through a serial port; an emulator for other programs then stands behind one too."""
+
     def __init__(self, link: Link, config: InstrumentConfig, clock: Clock) -> None:
         self.link, self.config, self.clock = link, config, clock
         self.identity = ""
