@@ -115,10 +115,12 @@ def _reopened(folder: Path, clock: Clock, trace_io: Path | None) -> Iterator[tup
         if not run.trials():
             raise RunError(f"{folder}: no trial is finished yet; go on with `labtrain resume {folder}` first")
         experiment = stored_experiment(run)
-        with LogFile(folder, clock), Guard() as guard, open_rig(experiment, clock, trace_io) as rig:
-            guard.push("rig", rig.safe)
+        rig = open_rig(experiment, clock, trace_io, folder / "config.yaml")
+        with LogFile(folder, clock), Guard(safe={"rig": rig.safe}, defers=False) as guard, rig:
             check_trace(rig)
             check_layers(run, rig)
+            rig.serve(folder)
+            guard.defer()
             commissioning.adopt(rig, run)
             yield experiment, rig, run, guard
 

@@ -25,7 +25,7 @@ from labtrain.logfile import LogFile
 from labtrain.plots import figures
 from labtrain.rigs.rig import Rig
 from labtrain.runs import Run
-from labtrain.safety import Guard
+from labtrain.safety import Guard, NotMadeSafe, signals_held
 from labtrain.storage import disk_errors, write_bytes
 from labtrain.trainer import Trainer
 from labtrain.trial import Trial, load_table
@@ -39,16 +39,23 @@ SUMMARY = "summary.json"
 RESUMABLE = ("training.epochs", "trials.count", "run.checkpoint_s", "run.notes")
 
 
-def open_rig(experiment: Experiment, clock: Clock | None = None, trace_io: Path | None = None) -> Rig:
+def open_rig(
+    experiment: Experiment,
+    clock: Clock | None = None,
+    trace_io: Path | None = None,
+    config_file: Path | None = None,
+) -> Rig:
     """The rig that an experiment names, not opened yet: use it in a ``with`` block.
 
     Parameters
     ----------
     trace_io : path, optional
         File to which every byte to and from the instruments is written, see labtrain.drivers.trace.
+    config_file : path, optional
+        Where the experiment comes from, for errors that say how to stop whoever uses the rig already.
     """
     rig: Rig = registered("rigs", experiment.rig)(experiment.rig, clock or RealClock())
-    rig.trace_io = trace_io
+    rig.trace_io, rig.config_file = trace_io, config_file
     return rig
 
 
@@ -93,8 +100,8 @@ def train(
     with _naming_lines(loaded):
         table = load_table(experiment)
         _check_trials(experiment, table)
-    with Guard() as guard, _naming_lines(loaded), open_rig(experiment, clock, trace_io) as rig:
-        guard.push("rig", rig.safe)
+        rig = open_rig(experiment, clock, trace_io, loaded.source)
+    with Guard("nothing was measured", {"rig": rig.safe}, defers=False) as guard, _naming_lines(loaded), rig:
         check_trace(rig)
         _check_network(experiment, rig, table)
         origin = (
@@ -109,6 +116,7 @@ def train(
             }
         )
         name = f"{strftime('%Y-%m-%d_%H-%M-%S', gmtime(clock.now()))}_{experiment.run.name or loaded.source.stem}"
+        guard.defer()
         with _new_run(Path(runs) / name, experiment, origin, clock) as run:
             guard.hint = f"go on with: labtrain resume {run.folder}"
             for key, value in experiment.run.notes.items():
@@ -149,11 +157,12 @@ def resume(
             log.warning("%s: finished already, nothing is left to do", folder)
             summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
             return summary
-        with Guard(f"go on with: labtrain resume {folder}") as guard, open_rig(experiment, clock, trace_io) as rig:
-            guard.push("rig", rig.safe)
+        rig = open_rig(experiment, clock, trace_io, folder / "config.yaml")
+        with Guard(f"go on with: labtrain resume {folder}", {"rig": rig.safe}, defers=False) as guard, rig:
             check_trace(rig)
             table = load_table(experiment)
             check_identity(run, rig, table)
+            guard.defer()
             run.adopt_config(text, parsed, RESUMABLE)
             run.log_environment(rig.environment())
             begins = RunStarted(run.folder, True, tuple(changes))
@@ -185,13 +194,13 @@ def plan(loaded: Loaded[Experiment]) -> dict[str, Any]:
     The rig is opened for its widths and seconds per shot; nothing is measured.
     """
     with _naming_lines(loaded):
-        return _plan(loaded.value)
+        return _plan(loaded.value, loaded.source)
 
 
-def _plan(experiment: Experiment) -> dict[str, Any]:
+def _plan(experiment: Experiment, source: Path) -> dict[str, Any]:
     table = load_table(experiment)
     _check_trials(experiment, table)
-    with open_rig(experiment) as rig:
+    with open_rig(experiment, config_file=source) as rig:
         trial = _check_network(experiment, rig, table)
         info = rig.layers[0].info
         commission = rig.commissioning_shots
@@ -309,8 +318,12 @@ def _carry_out(
             for layer in rig.layers:
                 if dead := layer.info.dead_inputs:
                     log.info("rig: inputs %s of layer %s reach no output", ", ".join(map(str, dead)), layer.name)
-            commissioning.commission(rig, run, guard, listeners)
-            summary = Trainer(experiment, table, rig, run, guard, listeners).train()
+            rig.serve(run.folder)
+            try:
+                commissioning.commission(rig, run, guard, listeners)
+                summary = Trainer(experiment, table, rig, run, guard, listeners).train()
+            finally:
+                _safe_first(rig)
             summary |= {"shots_commission": commissioning.shots(run)}
             summary |= {"seconds": rig.clock.monotonic() - started, "run": str(run.folder)}
             with disk_errors(run.folder):
@@ -325,6 +338,15 @@ def _carry_out(
             _finish_quietly(run, "interrupted" if stopped else "failed")
             raise
     return summary
+
+
+def _safe_first(rig: Rig) -> None:
+    """Make safe before figures or a slow disk take their time; whatever fails is tried again, and told, on leaving."""
+    with signals_held():
+        try:
+            rig.safe()
+        except NotMadeSafe as error:
+            log.error("%s", error)
 
 
 def _finish_quietly(run: Run, status: str) -> None:

@@ -30,12 +30,15 @@ class ProcessLock:
         The lock itself, in a folder that exists; the note is beside it, with the ending ``.json``.
     everybody : bool
         Whether other users of this computer may take the lock too, once it is free.
+    patience_s : float
+        How long to try; enough to outlast the probe of :meth:`held` in another process.
     """
 
-    def __init__(self, path: Path, *, everybody: bool = False) -> None:
+    def __init__(self, path: Path, *, everybody: bool = False, patience_s: float = 1.0) -> None:
         options: dict[str, Any] = {"mode": 0o666} if everybody else {}
         # A rig may be closed in another thread than the one that opened it, as at the end of the interpreter.
         self._lock = filelock.FileLock(str(path), thread_local=False, **options)
+        self._patience_s = patience_s
         self._note = path.with_name(path.name.removesuffix(".lock") + ".json")
 
     def acquire(self, about: Mapping[str, Any] | None = None) -> None:
@@ -44,12 +47,12 @@ class ProcessLock:
         Raises
         ------
         Held
-            If it is not free within a second.
+            If it is not free within `patience_s`.
         OSError
             If the folder cannot be written to.
         """
         try:
-            self._lock.acquire(timeout=1.0)  # long enough to outlast the probe of `held`
+            self._lock.acquire(timeout=self._patience_s)
         except filelock.Timeout:
             raise Held(self.owner()) from None
         try:

@@ -109,7 +109,7 @@ class InstrumentLock:
         self._canonical = canonical or address
         self._folder = folder or lock_folder()
         digest = hashlib.sha256(self._canonical.encode()).hexdigest()[:20]
-        self._lock = ProcessLock(self._folder / f"{digest}.lock", everybody=True)
+        self._lock = ProcessLock(self._folder / f"{digest}.lock", everybody=True, patience_s=0.2)
         self._about: dict[str, Any] = {}
 
     @property
@@ -125,7 +125,7 @@ class InstrumentLock:
         InstrumentError
             Naming who holds it, or saying why it cannot be locked.
         """
-        self._about = _about_this_process() | {"address": self.address, "since_s": self._clock.now()}
+        self._about = about_this_process() | {"address": self.address, "since_s": self._clock.now()}
         try:
             _share(self._folder)
             self._lock.acquire(self._about)
@@ -198,7 +198,8 @@ def _share(folder: Path) -> None:
         folder.chmod(0o777)
 
 
-def _about_this_process() -> dict[str, Any]:
+def about_this_process() -> dict[str, Any]:
+    """What a note tells of its owner: ``command``, ``user``, ``argv``, ``created_s``."""
     program, *arguments = sys.argv or [""]
     path = Path(program)
     # `python -m labtrain` runs labtrain/__main__.py

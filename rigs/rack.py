@@ -15,6 +15,8 @@ from labtrain.errors import InputError, InstrumentError
 from labtrain.riglock import InstrumentLock
 from labtrain.safety import Failure, NotMadeSafe, told
 
+MARGIN_S = 2.0  # for the answers themselves
+
 log = logging.getLogger("labtrain")
 
 
@@ -150,5 +152,5 @@ def reach_and_make_safe(instrument: Instrument) -> None:
 
 def _each(order: list[Instrument], do: Callable[[Instrument], object]) -> list[BaseException | None]:
     # Time for the present connection to prove dead, and for a new one.
-    patience_s = [i.config.timeout_s + i.config.open_timeout_s + 2 for i in order]
+    patience_s = [i.config.timeout_s + i.config.open_timeout_s + MARGIN_S for i in order]
     return in_turn([Call(i.name, partial(do, i), s) for i, s in zip(order, patience_s, strict=True)])
