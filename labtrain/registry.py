@@ -16,9 +16,13 @@ from labtrain.limits import did_you_mean
 BUILT_IN: dict[str, dict[str, str]] = {
     "rigs": {
         "acoustic": "labtrain.rigs.acoustic:AcousticRig",
+        "microwave": "labtrain.rigs.microwave:MicrowaveRig",
         "recorded": "labtrain.rigs.recorded:RecordedRig",
     },
-    "drivers": {},
+    "drivers": {
+        "keysight-pna": "labtrain.drivers.vna.keysight_pna:KeysightPna",
+        "open-source-ris": "labtrain.drivers.metasurface.open_source_ris:OpenSourceRis",
+    },
     "methods": {
         "phyll": "labtrain.methods.phyll:PhyLL",
         "ridge": "labtrain.methods.ridge:Ridge",
