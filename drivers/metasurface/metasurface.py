@@ -58,6 +58,8 @@ class Metasurface(Instrument):
     bits: ClassVar[int]
     """Bits of an element: states 0 to 2^bits - 1."""
 
+    by_hand = "switch its supply off by hand"
+
     config: MetasurfaceConfig
 
     def __init__(self, link: Link, config: MetasurfaceConfig, clock: Clock) -> None:
@@ -89,10 +91,10 @@ class Metasurface(Instrument):
         LinkError
             If it was not acknowledged, or read back differently.
         """
-        elements = self._elements(self._checked(states))
+        elements = self.elements(self._checked(states))
         self._write(elements)
         if self.config.verify == "every" or (self.config.verify == "first" and not self._verified):
-            self._verify(elements)
+            self._compare(elements)
         self.clock.sleep(self.config.settle_s)
 
     @property
@@ -104,7 +106,7 @@ class Metasurface(Instrument):
     def safe(self) -> None:
         """Set the default pattern; a surface that was never opened stays as it is."""
         if self.link.is_open:
-            self._write(self._elements(self._default))
+            self._write(self.elements(self._default))
 
     # -- what a driver fills -------------------------------------------------------------------------------------
 
@@ -157,7 +159,8 @@ class Metasurface(Instrument):
                 f"{self.name}: asked a pattern of {has}, needs one for each of {self.n_pixels} pixels; {remedy}"
             )
         if given.dtype == np.bool_ or np.issubdtype(given.dtype, np.number):
-            whole = given.astype(np.int64)
+            with np.errstate(invalid="ignore"):  # NaN, which differs from whatever it becomes
+                whole = given.astype(np.int64)
             bad = (whole != given) | (whole < 0) | (whole >= 1 << self.bits)
         else:
             bad = np.ones(len(given), dtype=np.bool_)
@@ -169,13 +172,13 @@ class Metasurface(Instrument):
             )
         return whole
 
-    def _elements(self, states: States) -> States:
+    def elements(self, states: States) -> States:
         """States of all elements for those of the pixels."""
         elements = np.zeros(self.shape[0] * self.shape[1], dtype=np.int64)
         elements[self._members] = states[:, None]
         return elements
 
-    def _verify(self, elements: States) -> None:
+    def _compare(self, elements: States) -> None:
         found = self._read()
         differ = np.flatnonzero(found != elements)
         if len(differ):
@@ -183,6 +186,6 @@ class Metasurface(Instrument):
             raise LinkDesync(
                 f"{self.name}: read back another pattern than was written, {len(differ)} of {len(elements)} elements "
                 f"differ, the first is element {differ[0] + 1} (wrote {elements[differ[0]]}, read {found[differ[0]]}); "
-                f"check cable and supply (rig.{self.link.who}.address)"
+                f"check cable and supply ({self.link.where})"
             )
         self._verified = True

@@ -24,7 +24,7 @@ from pydantic import Field
 
 from labtrain.drivers.instrument import Command
 from labtrain.drivers.metasurface.metasurface import Metasurface, MetasurfaceConfig, States
-from labtrain.errors import InstrumentError, LinkDesync, LinkTimeout
+from labtrain.errors import InstrumentError, LinkDesync, LinkRefused, LinkTimeout
 
 BAUD = 115_200
 BITS_PER_BYTE = 10  # 8N1: start, eight data, stop
@@ -68,6 +68,7 @@ class OpenSourceRis(Metasurface):
 
     shape = (16, 16)
     bits = 1
+    serial = True
     config: Config
 
     serial_number = Command("serial number", get="?SerialNo", cast=_serial_number, doc="Up to three digits.")
@@ -99,8 +100,14 @@ class OpenSourceRis(Metasurface):
             if answer != "#OK":
                 raise self._astray(order, answer)
 
+    def safe(self) -> None:
+        if self.link.is_open and self.link.dirty:
+            # The answer to what was broken off may be long in coming: the order goes ahead of it, then is confirmed.
+            self.link.send_anyway(f"\n{_order(self.elements(self._default))}\n".encode("ascii"))
+        super().safe()
+
     def _write(self, elements: States) -> None:
-        self.tell("!0x" + np.packbits(elements.astype(np.uint8)).tobytes().hex().upper())
+        self.tell(_order(elements))
 
     def _read(self) -> States:
         with self.link.exchange():
@@ -125,21 +132,20 @@ class OpenSourceRis(Metasurface):
             )
         return LinkDesync(
             f"{self.name}: asked {asked!r}, got {answer!r}; check the cable, and that no other program uses the port "
-            f"(rig.{self.link.who}.address)"
+            f"({self.link.where})"
         )
 
     # -- identity and the fence ----------------------------------------------------------------------------------
 
     def _identify(self) -> str:
-        # An earlier program may have left half a command in the controller, or half an answer on the way.
         try:
-            self.link.resynchronise()
-        except LinkDesync as error:
-            raise InstrumentError(
-                f"{self.name}: asked '?SerialNo' {_HAILS} times, found no OpenSourceRIS with firmware 1.1 or newer "
-                f"({error.__cause__ or error}); check rig.{self.link.who}.address and that it is switched on"
+            return _told(self.serial_number)
+        except (LinkTimeout, LinkDesync) as error:
+            why = str(error).removeprefix(f"{self.name}: ")
+            raise LinkRefused(
+                f"{self.name}: no OpenSourceRIS with firmware 1.1 or newer answered to '?SerialNo' ({why}); check "
+                f"{self.link.where} and that it is switched on"
             ) from error
-        return _told(self.serial_number)
 
     def _check_identity(self, identity: str) -> None:
         wanted = self.config.serial_number
@@ -169,6 +175,10 @@ class OpenSourceRis(Metasurface):
             if form.fullmatch(self._line()):
                 return
         raise LinkDesync(f"{self.name}: talks without being asked; check that no other program uses the port")
+
+
+def _order(elements: States) -> str:
+    return "!0x" + np.packbits(elements.astype(np.uint8)).tobytes().hex().upper()
 
 
 def _told(serial_number: int) -> str:
