@@ -1,8 +1,8 @@
 """A simulated microwave room with a programmable metasurface: what its antennas measure for a pattern of the pixels.
 
 Coupled dipoles (:mod:`labtrain.sim.dipoles`) stand for walls, scatterers, antennas and pixels
-(:mod:`labtrain.sim.room`). Walls and scatterers are eliminated once per frequency, and each pattern is a few flips from
-a reference pattern (:mod:`labtrain.sim.flips`).
+(:mod:`labtrain.sim.room`). Walls and scatterers are eliminated once per frequency, each pattern is a few flips from a
+reference pattern (:mod:`labtrain.sim.flips`), and the receivers add noise and drift (:mod:`labtrain.sim.receivers`).
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from labtrain.errors import InputError
 from labtrain.limits import did_you_mean
-from labtrain.sim.dipoles import TAU
 from labtrain.sim.flips import Flips
-from labtrain.sim.noise import DRIFT, NOISE, philox, random_walk
-from labtrain.sim.room import Geometry, MicrowaveParameters, dipoles, place, port_share
+from labtrain.sim.receivers import HOLD, NOMINAL_DBM, Receivers
+from labtrain.sim.room import Geometry, MicrowaveParameters, place
 
 __all__ = ["HOLD", "NOMINAL_DBM", "MicrowaveParameters", "MicrowaveWorld"]
 
@@ -27,16 +26,15 @@ Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 States = NDArray[np.int64]
 
-HOLD = 256  # shots between two steps of the drift's random walk, which goes straight from one to the next
-NOMINAL_DBM = -10.0  # source power to which receivers refer their readings while the source is off
+KEPT_POINTS = 4096  # frequencies whose reduced rooms are kept, of all sweeps together
 
 
 class MicrowaveWorld:
     """The room as a function of pattern and shot number; also a surface and a network port for emulators.
 
-    Receiver noise is complex Gaussian, its power that of `noise_dbm_hz` in the IF bandwidth, less the source's; trace
-    noise multiplies. Both are counter-based, keyed by seed, shot and number of the sweep within the shot. Drift
-    multiplies all S-parameters by a slow function of the shot number: what cables do.
+    Noise (:mod:`labtrain.sim.receivers`) is keyed by seed, shot and number of the sweep within the shot, drift by seed
+    and shot, and a pattern is solved by itself: the answer to a shot is bit for bit the same in whatever batch it is
+    asked for.
 
     Parameters
     ----------
@@ -52,9 +50,8 @@ class MicrowaveWorld:
         self._pattern: States = np.zeros(parameters.pixels, dtype=np.int64)
         self._shot, self._sweeps = 0, 0
         self._scatterer_offset_m = [(0.0, 0.0)] * parameters.scatterers
-        self._cable_db, self._cable_rad = 0.0, 0.0
-        self._flips: dict[tuple[bytes, bytes], Flips] = {}
-        self._walks: dict[tuple[int, int, int], float] = {}
+        self._receivers = Receivers(parameters)
+        self._rooms: dict[tuple[bytes, bool, tuple[tuple[float, float], ...]], Flips] = {}
 
     @property
     def n_pixels(self) -> int:
@@ -164,18 +161,18 @@ class MicrowaveWorld:
         port = np.arange(first, first + p.antennas)
         s = np.empty((len(states), len(f), p.antennas, p.antennas), dtype=np.complex128)
         for row, pattern in enumerate(states):
-            everything = dipoles(p, geometry, pattern)
+            everything = geometry.dipoles(p, pattern)
             for point, frequency in enumerate(f / p.f0_hz):
                 unit = np.eye(len(everything.position))[:, port]
                 inverse = np.linalg.solve(everything.interaction(frequency), unit)[port]
-                s[row, point] = np.eye(p.antennas) - 2j * port_share(p, frequency) * inverse
+                s[row, point] = p.cable_gain * (np.eye(p.antennas) - 2j * p.port_share(frequency) * inverse)
         return s
 
     def restart(self, seed: int) -> None:
         """Shot 0 again, with this seed for noise and drift; disturbances are undone, the pattern stays."""
         self.seed = seed
         self._scatterer_offset_m = [(0.0, 0.0)] * self.parameters.scatterers
-        self._cable_db, self._cable_rad = 0.0, 0.0
+        self._receivers.restart()
         self.begin_shot(0)
 
     def disturb(self, name: str, **values: float) -> None:
@@ -197,8 +194,8 @@ class MicrowaveWorld:
                 f"got {', '.join(sorted(values)) or 'nothing'}"
             )
         if name == "cable":
-            self._cable_db += float(values["db"])
-            self._cable_rad += float(values["rad"])
+            self._receivers.cable_db += float(values["db"])
+            self._receivers.cable_rad += float(values["rad"])
             return
         which = int(values["scatterer"])
         if not 0 <= which < self.parameters.scatterers:
@@ -216,8 +213,8 @@ class MicrowaveWorld:
             "shot": self._shot,
             "sweeps": self._sweeps,
             "scatterer_offset_m": [list(offset) for offset in self._scatterer_offset_m],
-            "cable_db": self._cable_db,
-            "cable_rad": self._cable_rad,
+            "cable_db": self._receivers.cable_db,
+            "cable_rad": self._receivers.cable_rad,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -226,7 +223,7 @@ class MicrowaveWorld:
         self._pattern = np.array(state["pattern"], dtype=np.int64)
         self._shot, self._sweeps = int(state["shot"]), int(state["sweeps"])
         self._scatterer_offset_m = [(float(dx), float(dy)) for dx, dy in state["scatterer_offset_m"]]
-        self._cable_db, self._cable_rad = float(state["cable_db"]), float(state["cable_rad"])
+        self._receivers.cable_db, self._receivers.cable_rad = float(state["cable_db"]), float(state["cable_rad"])
 
     def _respond(
         self,
@@ -241,46 +238,41 @@ class MicrowaveWorld:
     ) -> Complex:
         f = _frequencies(frequencies_hz)
         self._check(ports, if_bandwidth_hz, averages)
-        p, n = self.parameters, len(patterns)
-        dbm = NOMINAL_DBM if power_dbm is None else power_dbm
-        noise = 10.0 ** ((p.noise_dbm_hz + 10.0 * math.log10(if_bandwidth_hz / averages) - dbm) / 20.0) / math.sqrt(2.0)
-        trace = p.trace_noise / math.sqrt(2.0 * averages) if power_dbm is not None else 0.0
-        normals = np.empty((n, 2, len(ports), len(f), 2))
-        for row in range(n):
-            normals[row] = philox(self.seed, NOISE, first_shot + row, sweep).standard_normal(normals.shape[1:])
-        readings = noise * normals[:, 0]
-        if power_dbm is not None:
-            s = self._clean(patterns, first_shot, f, ports)
-            factors = trace * normals[:, 1]
-            factors[..., 0] += 1.0
-            gains = np.array([self._cables(first_shot + row) for row in range(n)]).reshape(n, 1, 1, 2)
-            readings += _product(_product(gains, factors), s.view(np.float64).reshape(normals[:, 0].shape))
-        return np.asarray(readings.view(np.complex128)[..., 0])
+        return self._receivers.read(
+            None if power_dbm is None else self._clean(patterns, first_shot, f, ports),
+            (len(patterns), len(ports), len(f)),
+            (self.seed, first_shot, sweep),
+            if_bandwidth_hz=if_bandwidth_hz,
+            power_dbm=power_dbm,
+            averages=averages,
+        )
 
     def _clean(self, patterns: States, first_shot: int, f: Array, ports: Sequence[tuple[int, int]]) -> Complex:
         """Without noise and drift, (n, len(ports), points)."""
-        moves_at = self.parameters.scatterer_moves_at_shot
-        before = len(patterns) if moves_at is None else min(max(moves_at - first_shot, 0), len(patterns))
-        parts = [
-            self._room(f, first_shot + start).s_parameters(patterns[start:stop], ports)
-            for start, stop in ((0, before), (before, len(patterns)))
-            if start < stop
-        ]
-        return np.concatenate(parts) if parts else np.empty((0, len(ports), len(f)), dtype=np.complex128)
+        n, moves_at = len(patterns), self.parameters.scatterer_moves_at_shot
+        if moves_at is None or not first_shot < moves_at < first_shot + n:
+            return self._room(f, first_shot).s_parameters(patterns, ports)
+        before = moves_at - first_shot
+        return np.concatenate(
+            [
+                self._room(f, first_shot).s_parameters(patterns[:before], ports),
+                self._room(f, moves_at).s_parameters(patterns[before:], ports),
+            ]
+        )
 
     def _room(self, f: Array, shot: int) -> Flips:
         """The room at these frequencies as it stands at a shot."""
-        geometry = self._geometry(shot)
-        key = (f.tobytes(), geometry.scatterers.tobytes())
-        if key not in self._flips:
-            p = self.parameters
-            points, eliminated = dipoles(p, geometry), len(geometry.walls) + len(geometry.scatterers)
+        moved = self.parameters.scatterer_moves_at_shot is not None and shot >= self.parameters.scatterer_moves_at_shot
+        key = f.tobytes(), moved, tuple(self._scatterer_offset_m)
+        if key not in self._rooms:
+            p, geometry = self.parameters, self._geometry(shot)
+            points = geometry.dipoles(p, np.zeros(p.pixels, dtype=np.int64))
+            eliminated = len(geometry.walls) + len(geometry.scatterers)
             reduced = np.array([points.reduced(frequency, eliminated) for frequency in f / p.f0_hz])
-            squares = (TAU * p.pixel_resonances) ** 2 / p.pixel_chi**2
-            self._flips[key] = Flips(reduced, p.antennas, squares - squares[0], port_share(p, f / p.f0_hz))
-            if len(self._flips) > 4:
-                del self._flips[next(iter(self._flips))]
-        return self._flips[key]
+            self._rooms[key] = Flips(reduced, p.antennas, p.pixel_changes, p.port_share(f / p.f0_hz), p.cable_gain)
+            while len(self._rooms) > 1 and sum(room.points for room in self._rooms.values()) > KEPT_POINTS:
+                del self._rooms[next(iter(self._rooms))]
+        return self._rooms[key]
 
     def _geometry(self, shot: int) -> Geometry:
         """Where everything stands at a shot."""
@@ -290,29 +282,6 @@ class MicrowaveWorld:
             offset_m[0, 0] += p.scatterer_move_m
         g = self.geometry
         return Geometry(g.walls, g.scatterers + offset_m / p.wavelength_m, g.antennas, g.pixels)
-
-    def _cables(self, shot: int) -> tuple[float, float]:
-        """Complex gain at a shot: real and imaginary part."""
-        p = self.parameters
-        sine = math.sin(TAU * shot / p.drift_period_shots)
-        db = self._cable_db + p.drift_sine_db * sine + p.drift_walk_db * self._walk(0, shot)
-        rad = self._cable_rad + p.drift_sine_rad * sine + p.drift_walk_rad * self._walk(1, shot)
-        gain = 10.0 ** (db / 20.0)
-        return gain * math.cos(rad), gain * math.sin(rad)
-
-    def _walk(self, kind: int, shot: int) -> float:
-        """Random walk of unit steps every HOLD shots, straight in between."""
-        p = self.parameters
-        if (p.drift_walk_db, p.drift_walk_rad)[kind] == 0:
-            return 0.0
-        hold, rest = divmod(shot, HOLD)
-        for step in (hold, hold + 1):
-            if (self.seed, kind, step) not in self._walks:
-                if len(self._walks) > 64:
-                    self._walks.clear()
-                self._walks[self.seed, kind, step] = random_walk(self.seed, DRIFT + 16 * (kind + 1), step)
-        start, end = self._walks[self.seed, kind, hold], self._walks[self.seed, kind, hold + 1]
-        return start + (end - start) * rest / HOLD
 
     def _patterns(self, states: NDArray[Any]) -> States:
         if states.ndim != 2 or states.shape[1] != self.n_pixels:
@@ -339,14 +308,3 @@ def _frequencies(frequencies_hz: ArrayLike) -> Array:
     if f.ndim != 1 or not (np.isfinite(f) & (f > 0)).all():
         raise InputError("microwave world: frequencies must be a row of positive numbers in Hz")
     return f
-
-
-def _product(a: Array, b: Array) -> Array:
-    """Complex product of arrays (..., 2) of real and imaginary parts.
-
-    Written out because a complex multiplication may round differently in the vectorised middle and at the end of an
-    array, and an answer must not depend on its place in a batch.
-    """
-    return np.stack(
-        [a[..., 0] * b[..., 0] - a[..., 1] * b[..., 1], a[..., 0] * b[..., 1] + a[..., 1] * b[..., 0]], axis=-1
-    )
