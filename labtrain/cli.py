@@ -242,6 +242,75 @@ def init(
     print(f"{target} written; next: labtrain train {target}")
 
 
+@app.command()
+def emulate(
+    config: ConfigFile,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="write a config that uses the emulators")] = None,
+    host: Annotated[str, typer.Option(help="address to listen on; 0.0.0.0: all of them")] = "127.0.0.1",
+    port: Annotated[
+        list[str], typer.Option(metavar="NAME=NUMBER", help="TCP port of an instrument, as in vna=5025; default: any")
+    ] = [],  # noqa: B006
+    timing: Annotated[
+        bool, typer.Option("--timing", help="answers take as long as those of the instruments (rig.real_time)")
+    ] = False,
+    fault: Annotated[
+        list[str], typer.Option(metavar="NAME: FAULT", help='what goes wrong, as in "vna: late 2.5 s at 7"')
+    ] = [],  # noqa: B006
+    set_: Set = [],  # noqa: B006
+    as_json: Annotated[bool, typer.Option("--json", help="one line of JSON once everything listens")] = False,
+) -> None:
+    """Serve the emulators of a rig's instruments to other programs, until Ctrl-C.
+
+    Prints a configuration that uses them: the given one with other addresses.
+    On Linux serial instruments get a pseudo-terminal, unless --port names them.
+
+    Faults: late 2.5 s, no reply, truncated 100 bytes, garbage, disconnect, reboot,
+    error -230; then at or from, and the number of the message: "vna: reboot at 20".
+    """
+    from labtrain import emulate as emulation
+    from labtrain import experiment
+    from labtrain.drivers.emulators.faults import parse_fault
+
+    def ready(serving: emulation.Serving) -> None:
+        if out is not None:
+            serving.write(out)
+        if as_json:
+            _print_json({"addresses": serving.addresses, "config": serving.config})
+        elif out is not None:
+            print(*serving.listing(), f"{out} written; next, elsewhere: labtrain train {out}", sep="\n", flush=True)
+        else:
+            print(*(f"# {line}" for line in serving.listing()), serving.config, sep="\n", end="", flush=True)
+
+    loaded = experiment.load(config, [*set_, *(["rig.real_time=true"] if timing else [])])
+    ports, faults = emulation.parse_ports(port), [parse_fault(text) for text in fault]
+    emulation.emulate(loaded, ready, host=host, ports=ports, faults=faults)
+
+
+@app.command()
+def safe(
+    config: ConfigFile,
+    grace: Annotated[float, typer.Option(min=0, help="seconds a process may take to end by itself")] = 5.0,
+    set_: Set = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Make the instruments of a configuration safe: end whoever uses them, then switch them off.
+
+    Works from another terminal, during a run, after a crash, and with nobody there. Exit code 4 if something may
+    still be on; it is named, and the others are safe.
+    """
+    from labtrain import stop
+
+    stopping = stop.prepare(config, set_, grace, tell=lambda done: None if as_json else print(done, flush=True))
+    try:
+        stopping.carry_out()
+    finally:
+        if as_json:
+            ended, instruments = stopping.ended, stopping.instruments
+            _print_json({"ended": [e.as_dict() for e in ended], "instruments": [i.as_dict() for i in instruments]})
+    if not as_json and not any(not done.simulated for done in stopping.instruments):
+        print(f"{config}: all of this rig is simulated, there is nothing to switch off")
+
+
 @config_app.command()
 def check(config: ConfigFile, set_: Set = []) -> None:  # noqa: B006
     """Check a configuration file; every error with its line, all at once."""

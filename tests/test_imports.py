@@ -32,7 +32,8 @@ FLOORS = (
     ("network", "twin", "datasets", "drivers"),
     ("methods", "rigs", "experiment"),
     ("controls", "trial", "trainer", "events"),
-    ("formatting", "pace", "plots", "progress", "report", "logfile", "commissioning", "jobs", "inference"),
+    ("formatting", "pace", "plots", "progress", "report", "logfile", "commissioning", "jobs", "inference", "stop",
+     "emulate"),
     ("cli", "__main__"),
 )  # fmt: skip
 # Third-party packages that the lowest floors may use, deferred imports included.

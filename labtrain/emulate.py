@@ -1,0 +1,179 @@
+"""The emulators of a configuration's rig, served to other programs: ``labtrain emulate CONFIG``.
+
+All of them stand in front of one world, so that what one instrument does is seen by the others: a pattern written to
+the metasurface's serial port changes what the network analyser's socket reads.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from labtrain.clock import Clock, RealClock
+from labtrain.config import Loaded
+from labtrain.drivers.emulators.emulator import Emulator
+from labtrain.drivers.emulators.faults import Fault, Faulty
+from labtrain.drivers.emulators.pty import PtyOutlet
+from labtrain.drivers.emulators.serve import Outlet, Server, TcpOutlet
+from labtrain.errors import InputError, Interrupted
+from labtrain.experiment import Experiment
+from labtrain.jobs import open_rig
+from labtrain.limits import did_you_mean
+from labtrain.registry import resolve
+from labtrain.safety import Guard
+from labtrain.yaml_lines import dump_yaml
+
+HEADER = "# Written by labtrain emulate; good as long as it runs.\n"
+
+
+@dataclass(frozen=True)
+class Serving:
+    """Emulators that listen.
+
+    Parameters
+    ----------
+    addresses : dict of dict
+        Instrument -> kind -> address: ``socket`` or ``pty`` for labtrain, ``visa`` for clients of VISA.
+    config : str
+        YAML, all effective values of the configuration with these addresses.
+    """
+
+    addresses: dict[str, dict[str, str]]
+    config: str
+
+    def listing(self) -> list[str]:
+        """A line an address: ``vna: tcp://127.0.0.1:5025 (VISA: TCPIP::127.0.0.1::5025::SOCKET)``."""
+        return [
+            f"{name}: {kinds.get('pty') or kinds['socket']} (VISA: {kinds['visa']})"
+            for name, kinds in self.addresses.items()
+        ]
+
+    def write(self, path: Path) -> None:
+        """Write the configuration to a file; one that was written so before is replaced, no other.
+
+        Raises
+        ------
+        InputError
+        """
+        try:
+            if path.exists() and not path.read_bytes().startswith(HEADER.encode()):
+                raise InputError(f"{path}: exists already; choose another file with --out FILE")
+            path.write_text(self.config, encoding="utf-8")
+        except OSError as error:
+            raise InputError(
+                f"{path}: cannot be written ({error.strerror}); choose another place with --out FILE"
+            ) from None
+
+
+def emulate(
+    loaded: Loaded[Experiment],
+    ready: Callable[[Serving], None],
+    *,
+    host: str = "127.0.0.1",
+    ports: Mapping[str, int] | None = None,
+    faults: Sequence[tuple[str, Fault]] = (),
+    stopped: Callable[[], bool] | None = None,
+    clock: Clock | None = None,
+) -> None:
+    """Serve until Ctrl-C or SIGTERM.
+
+    Serial instruments are served on a pseudo-terminal where there are any (Linux) unless `ports` names them, else on
+    TCP; all others on TCP.
+
+    Parameters
+    ----------
+    loaded : Loaded[Experiment]
+    ready : callable
+        Called once, as soon as all listen.
+    host : str
+        Address to listen on.
+    ports : mapping of instrument to int, optional
+        TCP ports; otherwise any that are free.
+    faults : sequence of (instrument, Fault)
+        As :func:`labtrain.drivers.emulators.faults.parse_fault` gives them.
+    stopped : callable, optional
+        Asked several times a second whether to end.
+
+    Raises
+    ------
+    InputError
+        If the rig has no instruments, an option names one that it does not have, or a port cannot be had.
+    """
+    clock, ports = clock or RealClock(), ports or {}
+    rig = open_rig(loaded.value, clock)
+    emulators = rig.emulators(rig.build_world())
+    if not emulators:
+        kind = loaded.value.rig.model_dump()["type"]
+        raise InputError(
+            f"{loaded.source}: a rig of type {kind!r} has no instruments that could be emulated; take a configuration "
+            "whose rig has some, for instance microwave"
+        )
+    for option, names in (("--port", ports), ("--fault", [name for name, _ in faults])):
+        _check_names(names, emulators, option)
+    for name in {name for name, _ in faults}:
+        emulators[name] = Faulty(emulators[name], [fault for of, fault in faults if of == name], name)
+    with tempfile.TemporaryDirectory(prefix="labtrain-", ignore_cleanup_errors=True) as folder:
+        outlets = [
+            _outlet(loaded, name, emulator, clock, host, ports.get(name), Path(folder) / name)
+            for name, emulator in emulators.items()
+        ]
+        try:
+            with Guard() as guard, Server(outlets, clock) as server:
+                ready(_serving(loaded, outlets))
+                server.run(lambda: guard.interrupted or (stopped is not None and stopped()))
+        except Interrupted:
+            pass  # as it is meant to end
+
+
+def parse_ports(options: Sequence[str]) -> dict[str, int]:
+    """``vna=5025`` options to ports by instrument.
+
+    Raises
+    ------
+    InputError
+    """
+    ports = {}
+    for option in options:
+        name, _, number = option.partition("=")
+        if not number.isdecimal() or not 0 < int(number) < 1 << 16:
+            raise InputError(f"--port {option}: needs the form vna=5025, with a port from 1 to 65535")
+        ports[name] = int(number)
+    return ports
+
+
+def _check_names(names: Iterable[str], emulators: Mapping[str, Emulator], option: str) -> None:
+    for name in names:
+        if name not in emulators:
+            raise InputError(
+                f"{option} {name}: there is no such instrument{did_you_mean(name, emulators)}; "
+                f"there are: {', '.join(emulators)}"
+            )
+
+
+def _outlet(
+    loaded: Loaded[Experiment], name: str, emulator: Emulator, clock: Clock, host: str, port: int | None, link: Path
+) -> Outlet:
+    serial = resolve("drivers", getattr(loaded.value.rig, name).driver).serial
+    if serial and port is None and sys.platform == "linux":
+        return PtyOutlet(name, emulator, clock, link)
+    return TcpOutlet(name, emulator, clock, host=host, port=port or 0, scheme="socket" if serial else "tcp")
+
+
+def _serving(loaded: Loaded[Experiment], outlets: list[Outlet]) -> Serving:
+    values: dict[str, Any] = loaded.value.model_dump(mode="json", by_alias=True)
+    addresses = {}
+    for outlet in outlets:
+        kind, visa = (
+            ("socket", f"TCPIP::{outlet.reached_at}::{outlet.port}::SOCKET")
+            if isinstance(outlet, TcpOutlet)
+            else ("pty", f"ASRL{outlet.address}::INSTR")
+        )
+        addresses[outlet.name] = {kind: outlet.address, "visa": visa}
+        values["rig"][outlet.name]["address"] = outlet.address
+    if "fidelity" in values["rig"]:
+        values["rig"]["fidelity"] = "instruments"
+    return Serving(addresses, HEADER + dump_yaml(values))
