@@ -16,17 +16,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from labtrain.errors import InputError
 from labtrain.limits import did_you_mean
-from labtrain.sim.flips import Flips
+from labtrain.sim.enclosure import Enclosure
 from labtrain.sim.receivers import HOLD, NOMINAL_DBM, Receivers
-from labtrain.sim.room import Geometry, MicrowaveParameters, place
+from labtrain.sim.room import MicrowaveParameters
 
 __all__ = ["HOLD", "NOMINAL_DBM", "MicrowaveParameters", "MicrowaveWorld"]
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 States = NDArray[np.int64]
-
-KEPT_POINTS = 4096  # frequencies whose reduced rooms are kept, of all sweeps together
 
 
 class MicrowaveWorld:
@@ -46,12 +44,9 @@ class MicrowaveWorld:
     def __init__(self, parameters: MicrowaveParameters, seed: int) -> None:
         self.parameters = parameters
         self.seed = seed
-        self.geometry = place(parameters)
+        self._enclosure, self._receivers = Enclosure(parameters), Receivers(parameters)
         self._pattern: States = np.zeros(parameters.pixels, dtype=np.int64)
         self._shot, self._sweeps = 0, 0
-        self._scatterer_offset_m = [(0.0, 0.0)] * parameters.scatterers
-        self._receivers = Receivers(parameters)
-        self._rooms: dict[tuple[bytes, bool, tuple[tuple[float, float], ...]], Flips] = {}
 
     @property
     def n_pixels(self) -> int:
@@ -88,8 +83,14 @@ class MicrowaveWorld:
             self.begin_shot(self._shot + 1)
 
     def begin_shot(self, shot: int) -> None:
-        """The next sweep is the first of this shot, whatever came before: for a shot that is repeated."""
-        self._shot, self._sweeps = int(shot), 0
+        """The next sweep is the first of this shot, whatever came before: for a shot that is repeated.
+
+        Raises
+        ------
+        InputError
+            For a negative number.
+        """
+        self._shot, self._sweeps = _shot_number(shot), 0
 
     def sweep(
         self,
@@ -143,35 +144,35 @@ class MicrowaveWorld:
 
         Bit for bit what :meth:`set_pattern` and :meth:`sweep` give one by one; pattern and shot of the world stay.
         """
-        states = self._patterns(np.asarray(patterns))
+        states, first_shot = self._patterns(np.asarray(patterns)), _shot_number(first_shot)
         return self._respond(states, first_shot, 0, frequencies_hz, ports, if_bandwidth_hz, power_dbm, averages)
 
-    def s_matrix(self, patterns: ArrayLike, frequencies_hz: ArrayLike) -> Complex:
-        """Without noise and drift, (n, points, n_ports, n_ports), of patterns (n, n_pixels)."""
+    def s_matrix(self, patterns: ArrayLike, frequencies_hz: ArrayLike, *, shot: int = 0) -> Complex:
+        """Without noise and drift, as the room stands at a shot.
+
+        Parameters
+        ----------
+        patterns : array_like, (n, n_pixels)
+        frequencies_hz : array_like, (points,)
+        shot : int
+
+        Returns
+        -------
+        ndarray, (n, points, n_ports, n_ports), complex128
+        """
         states, f = self._patterns(np.asarray(patterns)), _frequencies(frequencies_hz)
         pairs = [(to + 1, source + 1) for to in range(self.n_ports) for source in range(self.n_ports)]
-        s = self._room(f, 0).s_parameters(states, pairs)
+        s = self._enclosure.reduced(f, shot).s_parameters(states, pairs)
         return np.ascontiguousarray(s.transpose(0, 2, 1)).reshape(len(states), len(f), self.n_ports, self.n_ports)
 
-    def s_matrix_unreduced(self, patterns: ArrayLike, frequencies_hz: ArrayLike) -> Complex:
-        """As :meth:`s_matrix`, by one solve with all dipoles per pattern and frequency: slow, for comparison."""
-        states, f = self._patterns(np.asarray(patterns)), _frequencies(frequencies_hz)
-        p, geometry = self.parameters, self._geometry(0)
-        first = len(geometry.walls) + len(geometry.scatterers)
-        port = np.arange(first, first + p.antennas)
-        s = np.empty((len(states), len(f), p.antennas, p.antennas), dtype=np.complex128)
-        for row, pattern in enumerate(states):
-            everything = geometry.dipoles(p, pattern)
-            for point, frequency in enumerate(f / p.f0_hz):
-                unit = np.eye(len(everything.position))[:, port]
-                inverse = np.linalg.solve(everything.interaction(frequency), unit)[port]
-                s[row, point] = p.cable_gain * (np.eye(p.antennas) - 2j * p.port_share(frequency) * inverse)
-        return s
+    def s_matrix_unreduced(self, patterns: ArrayLike, frequencies_hz: ArrayLike, *, shot: int = 0) -> Complex:
+        """As :meth:`s_matrix`, by one solve with all dipoles for each pattern and frequency: slow, for comparison."""
+        return self._enclosure.unreduced(self._patterns(np.asarray(patterns)), shot, _frequencies(frequencies_hz))
 
     def restart(self, seed: int) -> None:
         """Shot 0 again, with this seed for noise and drift; disturbances are undone, the pattern stays."""
         self.seed = seed
-        self._scatterer_offset_m = [(0.0, 0.0)] * self.parameters.scatterers
+        self._enclosure.offset_m = [(0.0, 0.0)] * self.parameters.scatterers
         self._receivers.restart()
         self.begin_shot(0)
 
@@ -202,8 +203,8 @@ class MicrowaveWorld:
             raise InputError(
                 f"microwave world: no scatterer {which}, there are {self.parameters.scatterers}, counted from 0"
             )
-        dx, dy = self._scatterer_offset_m[which]
-        self._scatterer_offset_m[which] = (dx + float(values["dx_m"]), dy + float(values["dy_m"]))
+        dx, dy = self._enclosure.offset_m[which]
+        self._enclosure.offset_m[which] = (dx + float(values["dx_m"]), dy + float(values["dy_m"]))
 
     def state(self) -> dict[str, Any]:
         """Seed, pattern, shot and disturbances, JSON-compatible."""
@@ -212,7 +213,7 @@ class MicrowaveWorld:
             "pattern": self._pattern.tolist(),
             "shot": self._shot,
             "sweeps": self._sweeps,
-            "scatterer_offset_m": [list(offset) for offset in self._scatterer_offset_m],
+            "scatterer_offset_m": [list(offset) for offset in self._enclosure.offset_m],
             "cable_db": self._receivers.cable_db,
             "cable_rad": self._receivers.cable_rad,
         }
@@ -222,7 +223,7 @@ class MicrowaveWorld:
         self.seed = int(state["seed"])
         self._pattern = np.array(state["pattern"], dtype=np.int64)
         self._shot, self._sweeps = int(state["shot"]), int(state["sweeps"])
-        self._scatterer_offset_m = [(float(dx), float(dy)) for dx, dy in state["scatterer_offset_m"]]
+        self._enclosure.offset_m = [(float(dx), float(dy)) for dx, dy in state["scatterer_offset_m"]]
         self._receivers.cable_db, self._receivers.cable_rad = float(state["cable_db"]), float(state["cable_rad"])
 
     def _respond(
@@ -239,7 +240,8 @@ class MicrowaveWorld:
         f = _frequencies(frequencies_hz)
         self._check(ports, if_bandwidth_hz, averages)
         return self._receivers.read(
-            None if power_dbm is None else self._clean(patterns, first_shot, f, ports),
+            None if power_dbm is None else self._enclosure.s_parameters(patterns, first_shot, f, ports),
+            ports,
             (len(patterns), len(ports), len(f)),
             (self.seed, first_shot, sweep),
             if_bandwidth_hz=if_bandwidth_hz,
@@ -247,48 +249,13 @@ class MicrowaveWorld:
             averages=averages,
         )
 
-    def _clean(self, patterns: States, first_shot: int, f: Array, ports: Sequence[tuple[int, int]]) -> Complex:
-        """Without noise and drift, (n, len(ports), points)."""
-        n, moves_at = len(patterns), self.parameters.scatterer_moves_at_shot
-        if moves_at is None or not first_shot < moves_at < first_shot + n:
-            return self._room(f, first_shot).s_parameters(patterns, ports)
-        before = moves_at - first_shot
-        return np.concatenate(
-            [
-                self._room(f, first_shot).s_parameters(patterns[:before], ports),
-                self._room(f, moves_at).s_parameters(patterns[before:], ports),
-            ]
-        )
-
-    def _room(self, f: Array, shot: int) -> Flips:
-        """The room at these frequencies as it stands at a shot."""
-        moved = self.parameters.scatterer_moves_at_shot is not None and shot >= self.parameters.scatterer_moves_at_shot
-        key = f.tobytes(), moved, tuple(self._scatterer_offset_m)
-        if key not in self._rooms:
-            p, geometry = self.parameters, self._geometry(shot)
-            points = geometry.dipoles(p, np.zeros(p.pixels, dtype=np.int64))
-            eliminated = len(geometry.walls) + len(geometry.scatterers)
-            reduced = np.array([points.reduced(frequency, eliminated) for frequency in f / p.f0_hz])
-            self._rooms[key] = Flips(reduced, p.antennas, p.pixel_changes, p.port_share(f / p.f0_hz), p.cable_gain)
-            while len(self._rooms) > 1 and sum(room.points for room in self._rooms.values()) > KEPT_POINTS:
-                del self._rooms[next(iter(self._rooms))]
-        return self._rooms[key]
-
-    def _geometry(self, shot: int) -> Geometry:
-        """Where everything stands at a shot."""
-        p = self.parameters
-        offset_m = np.array(self._scatterer_offset_m).reshape(-1, 2)
-        if p.scatterer_moves_at_shot is not None and shot >= p.scatterer_moves_at_shot and len(offset_m):
-            offset_m[0, 0] += p.scatterer_move_m
-        g = self.geometry
-        return Geometry(g.walls, g.scatterers + offset_m / p.wavelength_m, g.antennas, g.pixels)
-
     def _patterns(self, states: NDArray[Any]) -> States:
-        if states.ndim != 2 or states.shape[1] != self.n_pixels:
+        if states.ndim != 2 or states.shape[1] != self.n_pixels or states.dtype.kind not in "biuf":
             raise InputError(
                 f"microwave world: patterns of shape {states.shape} are not (shots, {self.n_pixels}), one state a pixel"
             )
-        whole = states.astype(np.int64)
+        with np.errstate(invalid="ignore"):  # what is no number becomes one, and differs from what it was
+            whole = states.astype(np.int64)
         if not ((whole == states) & (whole >= 0) & (whole < 2**self.bits)).all():
             raise InputError(f"microwave world: a pixel has states 0 to {2**self.bits - 1}, got others")
         return whole
@@ -303,8 +270,14 @@ class MicrowaveWorld:
             )
 
 
+def _shot_number(shot: int) -> int:
+    if shot < 0:
+        raise InputError(f"microwave world: asked shot {shot}, shots are numbered from 0")
+    return int(shot)
+
+
 def _frequencies(frequencies_hz: ArrayLike) -> Array:
     f = np.asarray(frequencies_hz, dtype=np.float64)
-    if f.ndim != 1 or not (np.isfinite(f) & (f > 0)).all():
+    if f.ndim != 1 or f.size == 0 or not (np.isfinite(f) & (f > 0)).all():
         raise InputError("microwave world: frequencies must be a row of positive numbers in Hz")
     return f

@@ -8,6 +8,7 @@ readings divide both variances. Cables drift: S is multiplied by a slow complex 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,7 @@ class Receivers:
     def read(
         self,
         s: Complex | None,
+        ports: Sequence[tuple[int, int]],
         shape: tuple[int, int, int],
         key: tuple[int, int, int],
         *,
@@ -56,6 +58,8 @@ class Receivers:
         ----------
         s : ndarray, (n, pairs, points), complex, or None
             None: the source is off.
+        ports : sequence of (to, from)
+            The pairs, counted from 1. The noise of one does not depend on which others are read with it.
         shape : (n, pairs, points)
         key : (seed, first shot, number of the sweep within each shot)
         if_bandwidth_hz, power_dbm, averages
@@ -66,14 +70,16 @@ class Receivers:
         ndarray, (n, pairs, points), complex128
         """
         p, (n, pairs, points), (seed, first_shot, sweep) = self._p, shape, key
-        normals = np.empty((n, 2, pairs, points, 2))
+        chosen = [(to - 1) * p.antennas + source - 1 for to, source in ports]
+        drawn, normals = np.empty((p.antennas**2, 2, points, 2)), np.empty((n, pairs, 2, points, 2))
         for row in range(n):
-            philox(seed, NOISE, first_shot + row, sweep).standard_normal(out=normals[row])
+            philox(seed, NOISE, first_shot + row, sweep).standard_normal(out=drawn)
+            normals[row] = drawn[chosen]
         dbm = NOMINAL_DBM if power_dbm is None else power_dbm
         noise = p.noise_dbm_hz + 10.0 * math.log10(0.5 * if_bandwidth_hz / averages) - dbm
-        readings = 10.0 ** (noise / 20.0) * normals[:, 0]
+        readings = 10.0 ** (noise / 20.0) * normals[:, :, 0]
         if s is not None:
-            factor = p.trace_noise * math.sqrt(0.5 * if_bandwidth_hz / NOMINAL_HZ / averages) * normals[:, 1]
+            factor = p.trace_noise * math.sqrt(0.5 * if_bandwidth_hz / NOMINAL_HZ / averages) * normals[:, :, 1]
             factor[..., 0] += 1.0
             cables = np.array([self._cables(seed, first_shot + row) for row in range(n)]).reshape(n, 1, 1, 2)
             readings += _product(

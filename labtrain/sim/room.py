@@ -67,7 +67,7 @@ class MicrowaveParameters:
     drift_sine_rad: float = 0.0
     drift_period_shots: float = 10_000.0
     scatterer_moves_at_shot: int | None = None
-    scatterer_move_m: float = 0.02
+    scatterer_move_m: float = 0.005
 
     def __post_init__(self) -> None:
         limits = {"pixels": (1, 4096), "bits": (1, 4), "antennas": (1, 16), "scatterers": (0, 1000)}
