@@ -15,12 +15,13 @@ from labtrain.drivers.instrument import Command
 from labtrain.drivers.scpi import ScpiInstrument, boolean, integer, text
 from labtrain.drivers.vna.calibration import Calibration
 from labtrain.drivers.vna.vna import Frequencies, Sweep, Vna, VnaConfig, is_uniform, ports_of
-from labtrain.errors import InstrumentError, LinkError
-from labtrain.limits import Limit
+from labtrain.errors import InputError, InstrumentError, LinkError
+from labtrain.limits import Limit, shown
 
 RESOLUTION_HZ = 1.0
 PREFIX = "labtrain_"  # of measurements defined here; others on the channel are somebody else's
 
+_FORMAT = ("REAL,64", "SWAP")  # read as "<c16"
 _STOP_S = 0.5  # an idle analyser confirms within a few milliseconds
 _OFF = "OUTP 0;:SENS1:SWE:MODE HOLD"
 
@@ -81,7 +82,10 @@ class KeysightPna(Vna, ScpiInstrument):
         doc="All ports, those of a two-port correction too, give the same power.",
     )  # fmt: skip
     power_dbm = Command("power", "SOUR1:POW1?", "SOUR1:POW1 {}", cast=float, unit="dBm", limits="power_limits")
-    data_format = Command("data format", "FORM?", "FORM {}", cast=text, choices=("REAL,64", "REAL,32", "ASC,0"))
+    data_format = Command(
+        "data format", "FORM?", "FORM {}", cast=lambda answer: text(answer).replace("+", ""),
+        choices=("REAL,64", "REAL,32", "ASC,0"), doc="Older firmware says REAL,+64.",
+    )  # fmt: skip
     byte_order = Command(
         "byte order", "FORM:BORD?", "FORM:BORD {}", cast=text, choices=("NORM", "SWAP"), doc="SWAP: little-endian."
     )
@@ -120,9 +124,9 @@ class KeysightPna(Vna, ScpiInstrument):
         self.averaging = config.averages > 1
         sources = self._define_measurements()
         self._set_frequencies(frequencies_hz)
-        self.data_format, self.byte_order = "REAL,64", "SWAP"
+        self.data_format, self.byte_order = _FORMAT
         self.check_errors()
-        self._confirm(len(frequencies_hz))
+        self._confirm(frequencies_hz)
         if boolean(self.ask("SENS1:CORR?")):  # correction needs the sweeps of all its ports
             sources |= {port for name in config.s_parameters for port in ports_of(name)}
         one_s = max(self.sweep_time_s, len(frequencies_hz) / self.if_bandwidth_hz)
@@ -173,19 +177,24 @@ class KeysightPna(Vna, ScpiInstrument):
         self.tell("SENS1:SEGM:DEL:ALL")
         self.tell(f"SENS1:SEGM:LIST SSTOP,{len(values) // each},{listed}")
 
-    def _confirm(self, points: int) -> None:
+    def _confirm(self, frequencies_hz: Frequencies) -> None:
         """Read back what would spoil or endanger something if it were not so."""
-        asked: dict[str, Any] = {"power_dbm": self.config.power_dbm, "byte_order": "SWAP", "data_format": "REAL,64"}
-        if self.sweep_type == "LIN":
-            asked["points"] = points
-        asked["if_bandwidth_hz"] = self.config.if_bandwidth_hz
-        for name, value in asked.items():
-            found = getattr(self, name)
-            if found != value and not (isinstance(value, float) and np.isclose(found, value, rtol=1e-6, atol=1e-3)):
-                what = self.commands()[name].what
-                raise InstrumentError(
-                    f"{self.name}: asked {what} {value}, it set {found}; set rig.{self.link.who}.{name} to that"
-                )
+        config, key = self.config, f"rig.{self.link.who}"
+        if (self.data_format, self.byte_order) != _FORMAT:
+            raise InstrumentError(f"{self.name}: asked data format {' '.join(_FORMAT)}, it did not set that")
+        for name, asked in (("power_dbm", config.power_dbm), ("if_bandwidth_hz", config.if_bandwidth_hz)):
+            found: float = getattr(self, name)
+            if not np.isclose(found, asked, rtol=1e-6, atol=1e-3):
+                command = self.commands()[name]
+                told, has = (shown(value, command.unit) for value in (asked, found))
+                raise InputError(f"{self.name}: asked {command.what} {told}, it set {has} instead; set {key}.{name}")
+        swept_hz = self.ask_block("CALC1:X?", len(frequencies_hz))
+        if np.abs(swept_hz - frequencies_hz).max() > RESOLUTION_HZ:
+            wrong = int(np.argmax(np.abs(swept_hz - frequencies_hz)))
+            raise InstrumentError(
+                f"{self.name}: asked frequency {frequencies_hz[wrong]:.12g} Hz, it sweeps {swept_hz[wrong]:.12g} Hz; "
+                "set rig.frequencies_hz to what it can do"
+            )
 
     # -- measuring -----------------------------------------------------------------------------------------------
 
@@ -248,7 +257,8 @@ class KeysightPna(Vna, ScpiInstrument):
             try:
                 self._say_off()
             except LinkError as again:
-                raise InstrumentError(f"{self.name}: told to switch RF off, but did not confirm it: {again}") from error
+                why = str(again).removeprefix(f"{self.name}: ")
+                raise InstrumentError(f"{self.name}: told to switch RF off, but did not confirm it: {why}") from error
 
     def _say_off(self) -> None:
         busy_s = _STOP_S
@@ -270,6 +280,7 @@ class KeysightPna(Vna, ScpiInstrument):
 
     def settings(self) -> dict[str, Any]:
         found = super().settings()
+        found["selected"] = text(self.ask("CALC1:PAR:SEL?"))
         if not found["coupled"]:
             assert self.n_ports is not None  # known since open()
             found["powers_dbm"] = [float(self.ask(f"SOUR1:POW{port}?")) for port in range(1, self.n_ports + 1)]
@@ -287,6 +298,8 @@ class KeysightPna(Vna, ScpiInstrument):
             table = np.reshape(settings["segments"], (-1, each))[:, :7]  # power of port 1 comes last
             self._set_segments(table.ravel().tolist(), table.shape[1])
         super().restore(settings)
+        if settings["selected"] and not settings["selected"].startswith(PREFIX):
+            self.tell(f"CALC1:PAR:SEL '{settings['selected']}'")
         for port, power in enumerate(settings.get("powers_dbm", ()), start=1):
             self.tell(f"SOUR1:POW{port} {power:.12g}")
         self.check_errors()

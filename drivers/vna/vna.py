@@ -20,6 +20,8 @@ from labtrain.limits import Limit
 Frequencies = NDArray[np.float64]
 Sweep = NDArray[np.complex128]
 
+ANY_FREQUENCY = Limit(1.0, 1e12, "Hz")  # until the instrument has told what it can do
+
 SParameter = Annotated[str, Field(pattern=r"^S[1-9][1-9]$")]
 
 
@@ -77,6 +79,12 @@ class Vna(Instrument):
         self.frequencies_hz: Frequencies = np.empty(0)
         self._on = False
         self._may_radiate = False
+
+    def open(self) -> None:
+        """As of any instrument; opened again, it has to be configured again: it may have lost everything."""
+        self._on = False
+        self.frequencies_hz = np.empty(0)
+        super().open()
 
     # -- limits --------------------------------------------------------------------------------------------------
 
@@ -154,7 +162,7 @@ class Vna(Instrument):
         self.points_range.check(len(frequencies), who=self.name, what="points", remedy=points)
         own = self.config.frequency_limits_hz
         for limit, remedy in (
-            (self.frequency_range or Limit(0.0, math.inf, "Hz"), "set rig.frequencies_hz"),
+            (self.frequency_range or ANY_FREQUENCY, "set rig.frequencies_hz"),
             (own and Limit(*own, "Hz"), f"set rig.frequencies_hz or {key}.frequency_limits_hz"),
         ):
             for frequency in frequencies[[0, -1]]:
