@@ -36,7 +36,14 @@ _SETTING = re.compile(r"\b(?:rig|dataset|encoding|network|training|trials|run)(?
 
 SUMMARY = "summary.json"
 # What may differ when a run goes on; everything else would make another experiment of it.
-RESUMABLE = ("training.epochs", "trials.count", "run.checkpoint_s", "run.notes")
+RESUMABLE = (
+    "training.epochs",
+    "trials.count",
+    "run.checkpoint_s",
+    "run.notes",
+    "rig.vna.address",  # the same instruments, which say so themselves, on another connector
+    "rig.metasurface.address",
+)
 
 
 def open_rig(
@@ -138,7 +145,7 @@ def resume(
     ----------
     folder : path of a run folder
     overrides : sequence of ``"section.key=value"``
-        Only training.epochs, trials.count, run.checkpoint_s and run.notes may change.
+        Only training.epochs, trials.count, run.checkpoint_s, run.notes and addresses of instruments may change.
     trace_io : path, optional
         File for every byte to and from the instruments.
 

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from labtrain.errors import InputError
 
 Array = NDArray[np.float64]
+Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,13 @@ class PhysicalLayer(Protocol):
     def restore(self, state: dict[str, Any]) -> None:
         """Return to a state that :meth:`state` gave."""
 
+    @property
+    def parameters(self) -> Integers:
+        """States of what could be trained in the physics itself, such as pixels that carry no value; often none."""
+
+    def set_parameters(self, states: ArrayLike) -> None:
+        """Set what :attr:`parameters` tells; shots of other parameters are answers of another layer."""
+
 
 def check_drive(x: ArrayLike, n_in: int, who: str = "layer") -> Array:
     """Return drives as float64 (shots, n_in), or refuse them before anything moves.
@@ -181,6 +189,22 @@ class Layer(ABC):
     def restore(self, state: dict[str, Any]) -> None:  # noqa: B027  a layer without state has nothing to return to
         """Return to a state that :meth:`state` gave."""
 
+    @property
+    def parameters(self) -> Integers:
+        """States of what could be trained in the physics itself; none here."""
+        return np.empty(0, dtype=np.int64)
+
+    def set_parameters(self, states: ArrayLike) -> None:
+        """Set what :attr:`parameters` tells.
+
+        Raises
+        ------
+        InputError
+            If they do not fit.
+        """
+        if np.size(states):
+            raise InputError(f"{self.name}: asked {np.size(states)} parameters, this layer has none")
+
 
 class Wrapper(Layer):
     """A layer that stands in front of another one and does one thing."""
@@ -204,6 +228,13 @@ class Wrapper(Layer):
 
     def restore(self, state: dict[str, Any]) -> None:
         self.inner.restore(state)
+
+    @property
+    def parameters(self) -> Integers:
+        return self.inner.parameters
+
+    def set_parameters(self, states: ArrayLike) -> None:
+        self.inner.set_parameters(states)
 
 
 class Averaged(Wrapper):

@@ -89,11 +89,17 @@ class PixelCode:
             columns = np.flatnonzero(np.array(bits) == length)
             words = self._words(length)
             self._groups.append((columns, np.array([places[i] for i in columns]), words, self._values(len(words))))
-        self._held = np.full(len(self.spare), config.held, dtype=np.int64)
-        if config.held_seed is not None:
-            self._held = np.random.default_rng([config.held_seed, 1]).integers(1 << pixel_bits, size=len(self.spare))
-        elif config.held >= 1 << pixel_bits:
+        if config.held >= 1 << pixel_bits:
             raise ConfigError(f"{key}.held: asked state {config.held}, pixels have 0 to {(1 << pixel_bits) - 1}")
+        self.hold()
+
+    def hold(self) -> None:
+        """Hold the pixels that carry no value as the config says."""
+        config = self.config
+        self._held: States = np.full(len(self.spare), config.held, dtype=np.int64)
+        if config.held_seed is not None:
+            draw = np.random.default_rng([config.held_seed, 1])
+            self._held = draw.integers(1 << self.pixel_bits, size=len(self.spare))
 
     def _bits(self) -> tuple[int, ...]:
         """Bits of each input."""
@@ -143,13 +149,13 @@ class PixelCode:
         length, base = bits // self.pixel_bits, 1 << self.pixel_bits
         if self.config.kind == "thermometer":
             levels = np.arange(length * (base - 1) + 1)
-            return np.clip(levels[:, None] - np.arange(length) * (base - 1), 0, base - 1)
+            return np.asarray(np.clip(levels[:, None] - np.arange(length) * (base - 1), 0, base - 1))
         levels = np.arange(1 << bits)
         if self.config.kind == "base4" and self.pixel_bits == 1:
             fours = _digits(levels, 4, bits // 2)
             gray = fours ^ (fours >> 1)
-            return np.stack([gray >> 1, gray & 1], axis=2).reshape(len(levels), bits)
-        digits: States = _digits(levels, base, length)
+            return np.asarray(np.stack([gray >> 1, gray & 1], axis=2).reshape(len(levels), bits))
+        digits = _digits(levels, base, length)
         if self.config.kind == "gray":
             digits[:, 1:] = (digits[:, 1:] - digits[:, :-1]) % base
         return digits
@@ -209,4 +215,4 @@ class PixelCode:
 def _digits(numbers: States, base: int, length: int) -> States:
     """Digits (n, length), most significant first."""
     powers = base ** np.arange(length - 1, -1, -1, dtype=np.int64)
-    return numbers[:, None] // powers % base
+    return np.asarray(numbers[:, None] // powers % base)

@@ -28,7 +28,9 @@ def schema(model: type[Section], prefix: str, tag: str = "") -> dict[str, Any]:
     """Dotted key -> default of everything under a section; its tag is what the heading says."""
     found: dict[str, Any] = {}
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+        if any(isinstance(item, Registered) for item in field.metadata):
+            found[f"{prefix}{name}"] = REQUIRED  # its own keys stand under its own heading
+        elif isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             found |= schema(field.annotation, f"{prefix}{name}.")
         elif name != tag:
             default = REQUIRED if field.is_required() else field.get_default(call_default_factory=True)
@@ -49,6 +51,8 @@ def expected() -> dict[str, dict[str, Any]]:
             found[f"`{name}`"] = schema(field.annotation, f"{name}.")
         else:
             found[f"`{name}`"] = {name: field.default}
+    for driver in registry.names("drivers"):
+        found[f"`driver: {driver}`"] = schema(Registered("drivers", "driver").config(driver), "", "driver")
     return found
 
 

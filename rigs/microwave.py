@@ -1,0 +1,326 @@
+"""A microwave room with a programmable metasurface: drives become pixel patterns, S-parameters the responses."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict
+from typing import Any, cast
+
+import numpy as np
+
+from labtrain.clock import Clock, SimulatedClock
+from labtrain.drivers.address import make_link
+from labtrain.drivers.emulators.emulator import Emulator
+from labtrain.drivers.emulators.keysight_pna import KeysightPna as KeysightPnaEmulator
+from labtrain.drivers.emulators.open_source_ris import OpenSourceRisEmulator
+from labtrain.drivers.instrument import SIM, Instrument, InstrumentConfig
+from labtrain.drivers.metasurface.metasurface import Metasurface
+from labtrain.drivers.trace import Trace
+from labtrain.drivers.vna.calibration import Calibration
+from labtrain.drivers.vna.vna import Vna
+from labtrain.errors import ConfigError, InstrumentError
+from labtrain.layer import Integers, LayerInfo, Shots, ShotSink
+from labtrain.rigs.microwave_bench import Bench, RoomBench
+from labtrain.rigs.microwave_config import MicrowaveConfig, driver_class, driver_name
+from labtrain.rigs.microwave_instruments import InstrumentBench
+from labtrain.rigs.microwave_layer import MicrowaveLayer
+from labtrain.rigs.microwave_readout import Readout
+from labtrain.rigs.pixel_code import PixelCode
+from labtrain.rigs.recovery import Recovery
+from labtrain.rigs.rig import Rig
+from labtrain.sim.microwave import MicrowaveWorld
+
+log = logging.getLogger("labtrain")
+
+SUPPLY_EVERY_S = 60.0  # a question to the metasurface costs as much as a pattern
+
+
+class MicrowaveRig(Rig):
+    """A metasurface and a vector network analyser, simulated, emulated or real, or the simulated room alone."""
+
+    Config = MicrowaveConfig
+
+    config: MicrowaveConfig
+
+    def __init__(self, config: MicrowaveConfig, clock: Clock) -> None:
+        super().__init__(config, clock)
+        # In a simulation nobody waits for answers that take their time: the instruments have a time of their own.
+        own_time = config.simulated and not config.real_time
+        self._instrument_clock: Clock = SimulatedClock() if own_time else clock
+        self._trace: Trace | None = None
+        self._world: MicrowaveWorld | None = None
+        self._bench: Bench | None = None
+        self._microwave_layers: tuple[MicrowaveLayer, ...] = ()
+        self._identities: dict[str, str] = {}
+        self._readout = self._new_readout()
+        self._supply: dict[str, float] = {}
+        self._supply_at_s = -np.inf
+
+    # -- building and opening ------------------------------------------------------------------------------------
+
+    def _new_readout(self) -> Readout:
+        return Readout(self.config.readout, self.config.vna_config.s_parameters, self.config.frequencies())
+
+    def build_world(self) -> MicrowaveWorld:
+        """A new room, before its first shot."""
+        return MicrowaveWorld(self.config.world.parameters(), self.config.seed)
+
+    def emulators(self, world: MicrowaveWorld) -> dict[str, Emulator]:
+        """Emulators of VNA and metasurface in front of one room.
+
+        Raises
+        ------
+        ConfigError
+            If no emulator fits a driver.
+        """
+        clock, timing = self._instrument_clock, self.config.real_time
+        sections = {"vna": self.config.vna, "metasurface": self.config.metasurface}
+        made: dict[str, Emulator] = {}
+        for section, config in sections.items():
+            name = driver_name(config)
+            if name == "keysight-pna":
+                made[section] = KeysightPnaEmulator(world, clock, timing=timing)
+            elif name == "open-source-ris":
+                made[section] = OpenSourceRisEmulator(world, clock, timing=timing)
+            else:
+                raise ConfigError(
+                    f"rig.{section}.driver: there is no emulator for {name}; set rig.{section}.address to that of an "
+                    "instrument, or rig.fidelity: physics"
+                )
+        return made
+
+    def build_instruments(self) -> dict[str, Instrument]:
+        """Drivers of VNA and metasurface on their links, unopened; in a simulation with emulators behind them."""
+        if self.config.fidelity == "physics":
+            return {}
+        emulators: dict[str, Emulator] = {}
+        if self.config.simulated:
+            self._world = self.build_world()
+            emulators = self.emulators(self._world)
+        return self._drivers(emulators)
+
+    def _drivers(self, emulators: dict[str, Emulator]) -> dict[str, Instrument]:
+        sections = {"vna": self.config.vna, "metasurface": self.config.metasurface}
+        return {name: self._driver(name, section, emulators.get(name)) for name, section in sections.items()}
+
+    def _driver(self, name: str, section: InstrumentConfig, emulator: Emulator | None) -> Instrument:
+        link = make_link(
+            name,
+            section.address if emulator is None else SIM,
+            self._instrument_clock,
+            emulator=emulator,
+            visa=section.visa,
+            timeout_s=section.timeout_s,
+            open_timeout_s=section.open_timeout_s,
+            trace=self._trace,
+        )
+        driver: Instrument = driver_class(section)(link, section, self._instrument_clock)
+        return driver
+
+    def open(self) -> None:
+        """Open the instruments and set them up, RF off; the first shot switches RF on.
+
+        Raises
+        ------
+        InstrumentError
+            If an instrument refuses, or only one of them is an emulator.
+        InputError
+            For settings outside limits, or more pixels than there are.
+        """
+        if self.trace_io is not None:
+            self._trace = Trace(self.trace_io, self.clock)
+            self._trace.open()
+        if self.config.fidelity == "physics":
+            self._bench, pixels, bits = self._room()
+        else:
+            self._bench, pixels, bits = self._instruments()
+        keys = ["rig.code", *(f"rig.more_codes.{i}" for i in range(len(self.config.more_codes)))]
+        codes = [PixelCode(code, pixels, bits, key) for code, key in zip(self.config.codes, keys, strict=True)]
+        self._microwave_layers = tuple(self._layer(self._bench, code, number) for number, code in enumerate(codes))
+        self.layers = self._microwave_layers
+
+    def _layer(self, bench: Bench, code: PixelCode, number: int) -> MicrowaveLayer:
+        seconds_per_shot, settle_s, sweep_s = bench.seconds_per_shot
+        info = LayerInfo(
+            n_in=code.n_in,
+            n_out=self._readout.n_out,
+            seconds_per_shot=seconds_per_shot,
+            max_batch=bench.max_batch,
+            y_unit=self._readout.unit,
+            fingerprint=self._fingerprint(code),
+            simulated=self.config.simulated or any(i.emulated for i in self.instruments.values()),
+            settle_s=settle_s,
+            integration_s=sweep_s,
+        )
+        return MicrowaveLayer(
+            "microwave" if number == 0 else f"microwave {number + 1}", bench, code, self._readout, info
+        )
+
+    def _room(self) -> tuple[Bench, int, int]:
+        """The room without instruments; drivers that are never opened tell what they would do."""
+        self._world = world = self.build_world()
+        surface = cast(Metasurface, self._drivers(self.emulators(world))["metasurface"])
+        elements = self._elements(surface, world)
+        config = self.config
+        times = surface.write_s, surface.config.settle_s
+        bench = RoomBench(world, config.frequencies(), config.vna_config, elements, *times, self.clock)
+        return bench, surface.n_pixels, world.bits
+
+    def _instruments(self) -> tuple[Bench, int, int]:
+        self.open_instruments()
+        vna, surface = cast(Vna, self.instruments["vna"]), cast(Metasurface, self.instruments["metasurface"])
+        self._identities = {name: instrument.identity for name, instrument in self.instruments.items()}
+        if vna.emulated != surface.emulated:
+            emulated, other = (vna, surface) if vna.emulated else (surface, vna)
+            raise InstrumentError(
+                f"{emulated.name} is an emulator and {other.name} is not, so neither would see the other; "
+                f"correct {other.link.where}"
+            )
+        if self._world is not None:
+            self._elements(surface, self._world)
+            if self._world.bits != surface.bits:
+                raise ConfigError(
+                    f"rig.world.bits: pixels of the simulated room have {self._world.bits}, those of the "
+                    f"{driver_name(surface.config)} {surface.bits}; make them equal, or set rig.fidelity: physics"
+                )
+        recovery = Recovery(self.config.recovery, self._instrument_clock)
+        bench = InstrumentBench(vna, surface, self._world, self.config.frequencies(), recovery, self.clock)
+        return bench, surface.n_pixels, surface.bits
+
+    def _elements(self, surface: Metasurface, world: MicrowaveWorld) -> Integers:
+        """Pixel in use that moves each pixel of the room, (world pixels,); -1 for none."""
+        pixel_of = surface.elements(np.arange(1, surface.n_pixels + 1)) - 1
+        used = np.flatnonzero(pixel_of >= 0)
+        if used[-1] >= world.n_pixels:
+            raise ConfigError(
+                f"rig.metasurface.n_pixels: asked {surface.n_pixels} pixels, up to element {used[-1] + 1} of the "
+                f"surface, the simulated room has {world.n_pixels}; ask for fewer, or set rig.world.pixels"
+            )
+        found: Integers = np.full(world.n_pixels, -1, dtype=np.int64)
+        known = min(len(pixel_of), world.n_pixels)
+        found[:known] = pixel_of[:known]
+        return found
+
+    def safe(self) -> None:
+        if self._bench is not None:
+            self._bench.calm()
+        super().safe()
+
+    def close(self) -> None:
+        try:
+            super().close()
+        finally:
+            self._bench, self._microwave_layers, self._readout = None, (), self._new_readout()
+            if self._trace is not None:
+                self._trace.close()
+                self._trace = None
+
+    # -- commissioning -------------------------------------------------------------------------------------------
+
+    @property
+    def commissioning_shots(self) -> int:
+        asked = self.config.commission
+        return 0 if self._readout.ready else asked.patterns + min(asked.repeats, asked.patterns)
+
+    def commission(self, sink: ShotSink | None = None) -> dict[str, Any]:
+        """Measure random patterns, some of them twice, and scale every output by what they gave.
+
+        Raises
+        ------
+        MeasurementError
+            If no output reacts to the pixels.
+        """
+        bench, code, asked = self._opened(), self._microwave_layers[0].code, self.config.commission
+        bench.restart(asked.seed)
+        draw = np.random.default_rng([asked.seed, 1])
+        patterns = draw.integers(1 << code.pixel_bits, size=(asked.patterns, code.n_pixels))
+        patterns = np.concatenate([patterns, patterns[: asked.repeats]])
+        y, attempts = [], 0
+        for rows, readings in bench.paired(patterns, patterns):
+            y.append(self._readout.unscaled(readings.s))
+            attempts += int(readings.attempts.sum())
+            if sink is not None:
+                shots = Shots(rows.astype(np.float64), y[-1], None, readings.attempts, readings.started_s)
+                sink("microwave commissioning", shots, bench.state())
+        everything = np.concatenate(y)
+        scale = self._readout.learn(everything[: asked.patterns], everything[asked.patterns :])
+        calibration = bench.calibration.as_dict() if isinstance(bench, InstrumentBench) else None
+        return {"shots": attempts, "calibration": calibration, **scale}
+
+    def adopt(self, commissioned: dict[str, Any]) -> None:
+        """Scale outputs as when `commissioned` was measured; warns if the VNA's calibration is another one now."""
+        bench = self._opened()
+        self._readout.adopt(commissioned)
+        if isinstance(bench, InstrumentBench) and commissioned["calibration"] is not None:
+            change = Calibration.from_dict(commissioned["calibration"]).change(bench.calibration)
+            if change:
+                log.warning("%s: its calibration %s now; responses may have shifted", bench.vna.name, change)
+
+    # -- measuring -----------------------------------------------------------------------------------------------
+
+    def restart(self, seed: int) -> None:
+        """Shot 0 of a trial with its own noise and drift; disturbances are undone, spare pixels held as configured."""
+        self._opened().restart(seed)
+        for layer in self._microwave_layers:
+            layer.code.hold()
+
+    @property
+    def world(self) -> MicrowaveWorld | None:
+        """The simulated room in this process, to disturb it; None without one."""
+        self.check_owner()
+        return self._world
+
+    def provenance(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"fidelity": self.config.fidelity, "instruments": {}}
+        if self.config.simulated:
+            found["world"] = {"type": "microwave", "parameters": asdict(self.config.world.parameters())}
+        for name, instrument in self.instruments.items():
+            kind = "simulated" if self.config.simulated else "emulated" if instrument.emulated else "real"
+            found["instruments"][name] = {
+                "kind": kind,
+                "driver": driver_name(instrument.config),
+                "address": instrument.config.address,
+                "identity": instrument.identity,
+                "settings": instrument.settings(),
+            }
+        if isinstance(self._bench, InstrumentBench):
+            found["instruments"]["vna"]["calibration"] = self._bench.calibration.as_dict()
+        elif self.config.fidelity == "physics":
+            found["instruments"]["room"] = {"kind": "simulated"}
+        return found
+
+    def environment(self) -> dict[str, float]:
+        """The metasurface's supply voltage, read at most once a minute; nothing where it cannot be read."""
+        surface = self.instruments.get("metasurface")
+        if surface is None or self.config.simulated or "supply_v" not in surface.commands():
+            return {}
+        now = self.clock.monotonic()
+        if now - self._supply_at_s >= SUPPLY_EVERY_S:
+            self._supply_at_s = now
+            try:
+                self._supply = {"metasurface_supply_v": float(surface.supply_v)}  # type: ignore[attr-defined]
+            except InstrumentError as error:  # the next shot finds out whether that matters
+                log.warning("supply voltage not read: %s", error)
+                self._supply = {}
+        return self._supply
+
+    def _fingerprint(self, code: PixelCode) -> str:
+        """Of a layer: changes when the same drive can no longer be expected to give the same answer."""
+        config = self.config
+        told = {
+            "world": asdict(config.world.parameters()) if config.simulated else None,
+            "instruments": self._identities,
+            "pixels": [code.n_pixels, code.pixel_bits, config.metasurface.model_dump(include={"group"})],
+            "code": code.config.model_dump(),
+            "frequencies_hz": config.frequencies().tolist(),
+            "s_parameters": config.vna_config.s_parameters,
+            "readout": config.readout,
+        }
+        return "microwave:" + hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _opened(self) -> Bench:
+        self.check_owner()
+        assert self._bench is not None  # open() sets it before it makes this thread the owner
+        return self._bench

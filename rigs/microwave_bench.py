@@ -1,0 +1,158 @@
+"""Where patterns become sweeps: the instruments of the microwave rig, or the simulated room without them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labtrain.clock import Clock
+from labtrain.drivers.vna.vna import VnaConfig, ports_of
+from labtrain.sim.microwave import MicrowaveWorld
+
+Complex = NDArray[np.complex128]
+Frequencies = NDArray[np.float64]
+States = NDArray[np.int64]
+T = TypeVar("T", bound=np.generic)
+
+LARGEST = 256  # shots of a chunk
+LONGEST_S = 0.25  # of a chunk: between chunks a run can be stopped
+BLOCK = 64  # patterns that the simulated room is asked for at once
+
+
+class Readings(NamedTuple):
+    """Consecutive shots: S-parameters (n, s_parameters, points), attempts (n,), time of the first."""
+
+    s: Complex
+    attempts: NDArray[np.int64]
+    started_s: float
+
+
+class Bench(ABC):
+    """Measures patterns and counts shots."""
+
+    def __init__(self) -> None:
+        self.shot = 0  # number of the next shot
+
+    @property
+    @abstractmethod
+    def seconds_per_shot(self) -> tuple[float, float, float]:
+        """On real instruments: in all, of which settling, of which sweeping."""
+
+    @property
+    @abstractmethod
+    def max_batch(self) -> int:
+        """Largest chunk."""
+
+    @abstractmethod
+    def measure(self, patterns: States) -> Iterator[Readings]:
+        """Measure patterns (n, n_pixels) in order, chunk by chunk.
+
+        Raises
+        ------
+        MeasurementError
+            If a shot stays bad; all before it have been handed out.
+        """
+
+    def paired(self, rows: NDArray[T], patterns: States) -> Iterator[tuple[NDArray[T], Readings]]:
+        """Measure patterns (n, n_pixels); the readings of each chunk come with its share of the rows (n, ...)."""
+        done = 0
+        for readings in self.measure(patterns):
+            yield rows[done : done + len(readings.s)], readings
+            done += len(readings.s)
+
+    @abstractmethod
+    def restart(self, seed: int) -> None:
+        """Shot 0, with this seed where noise is simulated."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Shot number and what is simulated, JSON-compatible."""
+
+    @abstractmethod
+    def restore(self, state: dict[str, Any]) -> None:
+        """Return to a state that :meth:`state` gave."""
+
+    def calm(self) -> None:  # noqa: B027 (what does not radiate has nothing to forget)
+        """The instruments have been made safe: the next shot switches the source on again."""
+
+
+class RoomBench(Bench):
+    """The simulated room, asked directly.
+
+    Parameters
+    ----------
+    world : MicrowaveWorld
+    frequencies_hz : ndarray, (points,)
+    vna : VnaConfig
+        What a sweep would be set to.
+    elements : ndarray, (world pixels,)
+        Pixel that moves each pixel of the room; -1 for none.
+    write_s, settle_s : float
+        What a pattern would take.
+    clock : Clock
+    """
+
+    def __init__(
+        self,
+        world: MicrowaveWorld,
+        frequencies_hz: Frequencies,
+        vna: VnaConfig,
+        elements: States,
+        write_s: float,
+        settle_s: float,
+        clock: Clock,
+    ) -> None:
+        super().__init__()
+        self.world, self._clock = world, clock
+        self._frequencies_hz, self._vna, self._elements = frequencies_hz, vna, elements
+        self._pattern_s = write_s, settle_s
+
+    @property
+    def seconds_per_shot(self) -> tuple[float, float, float]:
+        (write_s, settle_s), vna = self._pattern_s, self._vna
+        sources = len({ports_of(name)[1] for name in vna.s_parameters})
+        sweep_s = len(self._frequencies_hz) / vna.if_bandwidth_hz * vna.averages * sources
+        return write_s + settle_s + sweep_s, settle_s, sweep_s
+
+    @property
+    def max_batch(self) -> int:
+        return LARGEST
+
+    def measure(self, patterns: States) -> Iterator[Readings]:
+        vna, done = self._vna, 0
+        ports = [ports_of(name) for name in vna.s_parameters]
+        while done < len(patterns):
+            started_s, until, first = self._clock.now(), self._clock.monotonic() + LONGEST_S, done
+            blocks: list[Complex] = []
+            while done < len(patterns) and done - first < LARGEST and (not blocks or self._clock.monotonic() < until):
+                block = patterns[done : done + BLOCK]
+                moved = np.where(self._elements >= 0, block[:, self._elements], 0)
+                blocks.append(
+                    self.world.respond(
+                        moved,
+                        self.shot,
+                        self._frequencies_hz,
+                        ports,
+                        if_bandwidth_hz=vna.if_bandwidth_hz,
+                        power_dbm=vna.power_dbm,
+                        averages=vna.averages,
+                    )
+                )
+                self.shot += len(block)
+                done += len(block)
+            yield Readings(np.concatenate(blocks), np.ones(done - first, dtype=np.int64), started_s)
+
+    def restart(self, seed: int) -> None:
+        self.shot = 0
+        self.world.restart(seed)
+
+    def state(self) -> dict[str, Any]:
+        return {"shot": self.shot, "world": self.world.state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.shot = int(state["shot"])
+        self.world.restore(state["world"])

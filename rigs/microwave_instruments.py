@@ -1,0 +1,193 @@
+"""A metasurface and a VNA as one place to measure, with recovery from whatever breaks off a shot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from labtrain.clock import Clock
+from labtrain.drivers.instrument import Instrument
+from labtrain.drivers.metasurface.metasurface import Metasurface
+from labtrain.drivers.scpi import ScpiInstrument
+from labtrain.drivers.vna.vna import Vna
+from labtrain.errors import InstrumentError, LinkDesync, MeasurementError
+from labtrain.rigs.microwave_bench import LARGEST, LONGEST_S, Bench, Complex, Frequencies, Readings, States
+from labtrain.rigs.recovery import Recovery
+from labtrain.sim.microwave import MicrowaveWorld
+
+
+class InstrumentBench(Bench):
+    """A metasurface and a VNA, real or not: pattern, settle, sweep, shot by shot, and once more if that went wrong.
+
+    A reading counts only after the surface has answered in step once more, for the next pattern or, at the end of a
+    chunk, when asked for the present one: a surface that restarted in between has measured another pattern.
+
+    Parameters
+    ----------
+    vna : Vna
+    surface : Metasurface
+        Both opened.
+    world : MicrowaveWorld, optional
+        If one stands behind emulators in this process.
+    frequencies_hz : ndarray, (points,)
+    recovery : Recovery
+    clock : Clock
+        Of the rig.
+    """
+
+    def __init__(
+        self,
+        vna: Vna,
+        surface: Metasurface,
+        world: MicrowaveWorld | None,
+        frequencies_hz: Frequencies,
+        recovery: Recovery,
+        clock: Clock,
+    ) -> None:
+        super().__init__()
+        self.vna, self.surface, self.world = vna, surface, world
+        self._frequencies_hz, self._recovery, self._clock = frequencies_hz, recovery, clock
+        self._radiates = False
+        self._seed = 0
+        vna.configure(frequencies_hz)
+        self.calibration = vna.calibration()
+        self._identities = [instrument.identity for instrument in (vna, surface)]
+
+    @property
+    def seconds_per_shot(self) -> tuple[float, float, float]:
+        settle_s, sweep_s = self.surface.config.settle_s, self.vna.sweep_s
+        return self.surface.write_s + settle_s + sweep_s, settle_s, sweep_s
+
+    @property
+    def max_batch(self) -> int:
+        if self.world is not None and self.vna.clock is not self._clock:  # time passes without anybody waiting
+            return LARGEST
+        return max(1, min(LARGEST, int(LONGEST_S / max(1e-6, self.seconds_per_shot[0]))))
+
+    def measure(self, patterns: States) -> Iterator[Readings]:
+        done = 0
+        while done < len(patterns):
+            readings, failure = self._chunk(patterns, done)
+            if len(readings.s):
+                self.shot += len(readings.s)
+                done += len(readings.s)
+                yield readings
+            if failure is not None:
+                raise failure
+
+    def _chunk(self, patterns: States, first: int) -> tuple[Readings, MeasurementError | None]:
+        """The shots from the first on that are good, up to a chunk, and why there are no more of them."""
+        patterns, of = patterns[first : first + self.max_batch], len(patterns)
+        started_s, until = self._clock.now(), self._clock.monotonic() + LONGEST_S
+        s = np.empty((len(patterns), len(self.vna.config.s_parameters), len(self._frequencies_hz)), dtype=np.complex128)
+        attempts, failures = np.zeros(len(s), dtype=np.int64), np.zeros(len(s), dtype=np.int64)
+        sure = measured = at = 0  # shots that count; shots with a reading; the one in hand
+        while True:
+            try:
+                while measured < len(s) and (measured == 0 or self._clock.monotonic() < until):
+                    at = measured
+                    attempts[at] += 1
+                    self.surface.set_pattern(patterns[at])
+                    sure = at
+                    s[at] = self._sweep()
+                    measured += 1
+                if sure < measured:
+                    self._check_pattern(patterns[at])
+                return Readings(s[:measured], attempts[:measured], started_s), None
+            except InstrumentError as error:
+                measured = sure
+                failures[at] += 1
+                try:
+                    failures[at] = self._recover(error, f"shot {first + at} of {of}", int(failures[at]), measured)
+                except MeasurementError as end:
+                    return Readings(s[:sure], attempts[:sure], started_s), end
+
+    def _sweep(self) -> Complex:
+        if not self._radiates:
+            self.vna.rf(True)
+            self._radiates = True
+        s = self.vna.sweep()
+        wrong = np.argwhere(~np.isfinite(s))
+        if len(wrong):
+            row, point = wrong[0]
+            raise InstrumentError(
+                f"{self.vna.name}: {self.vna.config.s_parameters[row]} at {self._frequencies_hz[point]:.12g} Hz came "
+                f"back as {s[row, point]}; check that it measures there (rig.frequencies_hz)"
+            )
+        return s
+
+    def _check_pattern(self, pattern: States) -> None:
+        if self.surface.config.verify != "never" and not np.array_equal(self.surface.pattern, pattern):
+            raise LinkDesync(
+                f"{self.surface.name}: lost its pattern while it was measured; check its supply, and that no other "
+                f"program uses it ({self.surface.link.where})"
+            )
+
+    def _recover(self, error: InstrumentError, shot: str, failures: int, ahead: int) -> int:
+        """Open the instruments again, as they were, ready for the shot so far ahead of the last one handed out.
+
+        Returns the failures so far, with those on the way; raises MeasurementError when there are too many.
+        """
+        while True:
+            self._recovery.again(shot, failures, error)
+            try:
+                self._open_again()
+                self._begin_shot(self.shot + ahead)
+                return failures
+            except InstrumentError as again:
+                error, failures = again, failures + 1
+
+    def _open_again(self) -> None:
+        instruments: tuple[Instrument, ...] = (self.vna, self.surface)
+        self._radiates = False
+        for instrument in reversed(instruments):
+            instrument.link.close()
+        for instrument, identity in zip(instruments, self._identities, strict=True):
+            instrument.open()
+            if instrument.identity != identity:
+                raise InstrumentError(
+                    f"{instrument.name}: was {identity!r} and is {instrument.identity!r} now; connect the one that the "
+                    f"run began with ({instrument.link.where})"
+                )
+        self.vna.configure(self._frequencies_hz)
+        if change := self.calibration.change(self.vna.calibration()):
+            raise InstrumentError(f"{self.vna.name}: its calibration {change} now; recall the one before")
+
+    def _begin_shot(self, number: int) -> None:
+        if self.world is not None:
+            self.world.begin_shot(number)
+        elif (emulator := self._emulator) is not None:
+            emulator.simulate_shot(number)
+
+    @property
+    def _emulator(self) -> ScpiInstrument | None:
+        """The VNA, if it is an emulator in another process, which must be told where a simulation is to go on."""
+        if self.world is None and isinstance(self.vna, ScpiInstrument) and self.vna.emulated:
+            return self.vna
+        return None
+
+    def restart(self, seed: int) -> None:
+        self.shot, self._seed = 0, seed
+        if self.world is not None:
+            self.world.restart(seed)
+        elif (emulator := self._emulator) is not None:
+            emulator.simulate_restart(seed)
+
+    def state(self) -> dict[str, Any]:
+        if self.world is not None:
+            return {"shot": self.shot, "world": self.world.state()}
+        return {"shot": self.shot, "seed": self._seed}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        if self.world is not None:
+            self.shot = int(state["shot"])
+            self.world.restore(state["world"])
+        else:
+            self.restart(int(state["seed"]))
+            self.shot = int(state["shot"])
+            self._begin_shot(self.shot)
+
+    def calm(self) -> None:
+        self._radiates = False

@@ -1,0 +1,70 @@
+"""Recovery: what a rig may spend on shots that went wrong before it gives up."""
+
+from __future__ import annotations
+
+import logging
+
+from pydantic import Field
+
+from labtrain.clock import Clock
+from labtrain.config import Section
+from labtrain.errors import InstrumentError, MeasurementError
+
+log = logging.getLogger("labtrain")
+
+
+class RecoveryConfig(Section):
+    """The budget."""
+
+    per_shot: int = Field(4, ge=0, description="times a shot is measured again; 0: the first failure ends the run")
+    per_run: int = Field(100, ge=0, description="the same, for all shots since the rig was opened")
+    pause_s: float = Field(
+        0.5, ge=0, description="wait before instruments are opened again; twice as long each further time for a shot"
+    )
+
+
+class Recovery:
+    """Counts failures against the budget, tells of each, and waits before the next attempt.
+
+    Parameters
+    ----------
+    config : RecoveryConfig
+    clock : Clock
+        Passes the pauses.
+    """
+
+    def __init__(self, config: RecoveryConfig, clock: Clock) -> None:
+        self._config, self._clock = config, clock
+        self.used = 0
+
+    def again(self, shot: str, failures: int, error: InstrumentError) -> None:
+        """Return, after a pause, if the shot may be measured again.
+
+        Parameters
+        ----------
+        shot : str
+            Which shot, for people: ``shot 3 of 40``.
+        failures : int
+            Of this shot so far, the present one included.
+        error : InstrumentError
+            The present one.
+
+        Raises
+        ------
+        MeasurementError
+            If the budget is used up.
+        """
+        budget = self._config
+        if failures > budget.per_shot:
+            spent = f"{budget.per_shot} repetitions (rig.recovery.per_shot)"
+        elif self.used >= budget.per_run:
+            spent = f"{budget.per_run} repetitions in this run (rig.recovery.per_run)"
+        else:
+            self.used += 1
+            log.warning(
+                "%s: %s; instruments are opened again and it is repeated (%d of %d, in this run %d of %d)",
+                *(shot, error, failures, budget.per_shot, self.used, budget.per_run),
+            )
+            self._clock.sleep(budget.pause_s * 2.0 ** (failures - 1))
+            return
+        raise MeasurementError(f"{shot}: no good reading after {spent}, at last: {error}") from error
