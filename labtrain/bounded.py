@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from labtrain.clock import RealClock
 
-HOLD_UP_S = 1.0  # after which the next call no longer waits for the one before it
+HOLD_UP_S = 0.25  # after which the next call no longer waits for the one before it
+PATIENT_S = 1.0  # after which it is said that a call is being waited for
 
 log = logging.getLogger("labtrain")
 
@@ -64,11 +65,13 @@ def in_turn(calls: Sequence[Call], hold_up_s: float = HOLD_UP_S) -> list[BaseExc
             continue
         started.append((thread, began_s))
         thread.join(min(hold_up_s, call.deadline_s))
-        if thread.is_alive() and hold_up_s < call.deadline_s:
-            log.warning("%s: no answer yet, waiting up to %g s", call.name, call.deadline_s)
     for number, (worker, began_s) in enumerate(started):
         if worker is not None:
-            worker.join(max(0.0, began_s + calls[number].deadline_s - clock.monotonic()))
+            deadline_s = calls[number].deadline_s
+            worker.join(max(0.0, min(PATIENT_S, began_s + deadline_s - clock.monotonic())))
+            if worker.is_alive() and clock.monotonic() < began_s + deadline_s:
+                log.warning("%s: no answer yet, waiting up to %g s", calls[number].name, deadline_s)
+                worker.join(max(0.0, began_s + deadline_s - clock.monotonic()))
             if worker.is_alive():
-                ends[number] = TimeoutError(f"not done within {calls[number].deadline_s:g} s")
+                ends[number] = TimeoutError(f"not done within {deadline_s:g} s")
     return ends

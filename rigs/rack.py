@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 from labtrain.bounded import Call, in_turn
 from labtrain.clock import Clock
-from labtrain.drivers.instrument import SIM, Instrument
+from labtrain.drivers.address import parse_address
+from labtrain.drivers.instrument import Instrument
 from labtrain.errors import InputError, InstrumentError
 from labtrain.riglock import InstrumentLock
 from labtrain.safety import Failure, NotMadeSafe, told
@@ -70,7 +71,7 @@ class Rack:
         NotMadeSafe
         """
         order = self._reached[::-1]
-        ends = _each(order, make_safe)
+        ends = in_turn(patient(order, make_safe))
         failed = [(instrument, end) for instrument, end in zip(order, ends, strict=True) if end is not None]
         self._unsafe = [instrument for instrument, _ in failed]
         if done := [instrument.name for instrument in order if instrument not in self._unsafe]:
@@ -88,7 +89,7 @@ class Rack:
             Naming each instrument whose settings were not put back; one that could not be made safe is not asked.
         """
         order = list(self._instruments.values())[::-1]
-        ends = _each(order, self._let_go)
+        ends = in_turn(patient(order, self._let_go))
         self._held.close()
         failed = [
             Failure.of(instrument.name, end, "check its settings before it is used again")
@@ -116,16 +117,18 @@ def locks(instruments: Mapping[str, Instrument], clock: Clock, config_file: Path
     found: dict[str, str] = {}
     made = []
     for section, instrument in instruments.items():
-        address = instrument.config.address
-        if address == SIM:
+        where = f"rig.{section}.address"
+        address = parse_address(instrument.config.address, where)
+        if not address.real:
             continue
-        if address in found:
-            raise InputError(
-                f"{instrument.name}: {found[address]} has the same address; "
-                f"set rig.{section}.address to that of the {section}"
+        same = found.setdefault(address.canonical, section)
+        if same != section:
+            raise InputError(f"{instrument.name}: {same} has the same address; set {where} to that of the {section}")
+        made.append(
+            InstrumentLock(
+                section, instrument.config.address, clock, canonical=address.canonical, config_file=config_file
             )
-        found[address] = section
-        made.append(InstrumentLock(section, address, clock, canonical=address, config_file=config_file))
+        )
     return made
 
 
@@ -150,7 +153,6 @@ def reach_and_make_safe(instrument: Instrument) -> None:
     instrument.safe()
 
 
-def _each(order: list[Instrument], do: Callable[[Instrument], object]) -> list[BaseException | None]:
-    # Time for the present connection to prove dead, and for a new one.
-    patience_s = [i.config.timeout_s + i.config.open_timeout_s + MARGIN_S for i in order]
-    return in_turn([Call(i.name, partial(do, i), s) for i, s in zip(order, patience_s, strict=True)])
+def patient(order: Iterable[Instrument], do: Callable[[Instrument], object]) -> list[Call]:
+    """Something to be done to each instrument, with time for a connection to prove dead and for a new one."""
+    return [Call(i.name, partial(do, i), i.config.timeout_s + i.config.open_timeout_s + MARGIN_S) for i in order]

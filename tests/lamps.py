@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from labtrain.clock import Clock, RealClock
-from labtrain.drivers.backends.memory import MemoryLink
+from labtrain.drivers.address import make_link
 from labtrain.drivers.emulators.emulator import Reply
+from labtrain.drivers.emulators.serve import Server, TcpOutlet
 from labtrain.drivers.instrument import Command, Instrument, InstrumentConfig
 from labtrain.errors import InstrumentError
 from labtrain.rigs.rig import Rig, RigConfig
@@ -39,6 +42,8 @@ class LampEmulator:
         return [reply for line in lines for reply in self._line(line.decode())]
 
     def _line(self, word: str) -> list[Reply]:
+        if not word:
+            return []
         self.heard.append(word)
         told = self.trouble(self, word)
         if told is not None:
@@ -88,28 +93,38 @@ class Lamp(Instrument):
     def _synchronise(self) -> None:
         self.fences += 1
         mark = f"sync {self.fences}".encode()
-        self.link.write(mark + b"\n")
+        self.link.write(b"\n" + mark + b"\n")  # whatever was begun is ended
         while self.link.read_until(b"\n").strip() != mark:
             pass
 
 
 class LampRig(Rig):
-    """Any number of lamps, each in front of its emulator; all are lit when the rig is open."""
+    """Any number of lamps; all are lit when the rig is open.
+
+    Parameters
+    ----------
+    lamps : dict of name to LampEmulator or str
+        What is at the other end: an emulator in this process, or an address.
+    """
 
     class Config(RigConfig):
         type: Literal["lamps"] = "lamps"
 
-    def __init__(self, emulators: dict[str, LampEmulator], clock: Clock | None = None, **config: Any) -> None:
+    def __init__(self, lamps: dict[str, LampEmulator | str], clock: Clock | None = None, **options: Any) -> None:
         super().__init__(self.Config(), clock or RealClock())
-        self.lamps, self.options = emulators, config
+        self.lamps, self.options = lamps, {"timeout_s": 0.05, "open_timeout_s": 0.05, **options}
 
     def build_instruments(self) -> dict[str, Instrument]:
-        config = Lamp.Config(**{"timeout_s": 0.05, "open_timeout_s": 0.05, **self.options})
-        times = {"timeout_s": config.timeout_s, "open_timeout_s": config.open_timeout_s}
-        return {
-            name: Lamp(MemoryLink(name, emulator, self.clock, **times), config, self.clock)
-            for name, emulator in self.lamps.items()
-        }
+        times = {name: self.options[name] for name in ("timeout_s", "open_timeout_s")}
+        built: dict[str, Instrument] = {}
+        for name, lamp in self.lamps.items():
+            config = Lamp.Config(**{"address": lamp if isinstance(lamp, str) else "sim", **self.options})
+            emulator = None if isinstance(lamp, str) else lamp
+            link = make_link(
+                name, config.address if emulator is None else "sim", self.clock, emulator=emulator, **times
+            )
+            built[name] = Lamp(link, config, self.clock)
+        return built
 
     def open(self) -> None:
         self.open_instruments()
@@ -119,3 +134,18 @@ class LampRig(Rig):
 
     def provenance(self) -> dict[str, Any]:
         return {}
+
+
+@contextmanager
+def served(**lamps: LampEmulator) -> Iterator[dict[str, str]]:
+    """Serve lamps to other processes; gives their addresses by name."""
+    clock, stopped = RealClock(), threading.Event()
+    outlets = [TcpOutlet(name, lamp, clock) for name, lamp in lamps.items()]
+    with Server(outlets, clock) as server:
+        thread = threading.Thread(target=server.run, args=(stopped.is_set,))
+        thread.start()
+        try:
+            yield {outlet.name: outlet.address for outlet in outlets}
+        finally:
+            stopped.set()
+            thread.join()

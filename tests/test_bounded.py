@@ -23,7 +23,10 @@ def test_calls_follow_one_another_and_each_says_how_it_ended() -> None:
     assert done == [0, 1, 2]
 
 
-def test_one_that_hangs_holds_up_nobody_for_long(caplog: pytest.LogCaptureFixture) -> None:
+def test_one_that_hangs_holds_up_nobody_for_long(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded, "PATIENT_S", 0.01)
     let_go, done = threading.Event(), []
     calls = [Call("vna", let_go.wait, 0.1), Call("metasurface", lambda: done.append("metasurface"), 5)]
     try:

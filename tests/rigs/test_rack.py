@@ -239,7 +239,7 @@ def test_safe_can_be_called_at_any_time() -> None:
 
 def test_two_instruments_with_one_address_are_refused() -> None:
     first, _, rig = two()
-    rig.options = {"address": "tcp://127.0.0.1:9"}
+    rig.options |= {"address": "tcp://127.0.0.1:9"}
     with pytest.raises(InputError) as caught, rig:
         pass
     assert str(caught.value) == (
