@@ -3,7 +3,8 @@
 A reply that comes too late must never be taken for the answer to the next question. Therefore whatever breaks off a
 question and its answer makes the link *dirty*, and a dirty link resynchronises before it is used again: the transport
 is cleared, then the instrument's own fence (:attr:`Link.synchronise`) is asked something whose answer cannot be
-mistaken. Links never reopen and never repeat a question: only a rig knows whether that is harmless.
+mistaken. For the same reason bytes that have come without being asked for are no answer to what is sent next: they
+are found before it is sent. Links never reopen and never repeat a question: only a rig knows whether that is harmless.
 """
 
 from __future__ import annotations
@@ -13,24 +14,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from labtrain.clock import Clock
+from labtrain.drivers.trace import Trace
 from labtrain.errors import LinkClosed, LinkDesync, LinkTimeout
 
 QUIET_S = 0.05  # silence after which nothing more is expected to arrive by itself
 LONGEST_LINE = 1 << 24  # bytes read in search of an end before the other side is taken to talk nonsense
 
 
-class Trace(Protocol):
-    """Something that writes down every byte; see labtrain.drivers.trace."""
-
-    def note(self, who: str, direction: str, data: bytes) -> None:
-        """`direction`: ``>`` to the instrument, ``<`` from it, ``-`` remark."""
-
-
 class Link(ABC):
-    """A byte pipe. Backends fill `_open`, `_close`, `_send`, `_recv` and `_clear`.
+    """A byte pipe. Backends fill `_open`, `_close`, `_send`, `_recv`, and `_arrived` and `_clear` where they can.
 
     Parameters
     ----------
@@ -44,6 +39,17 @@ class Link(ABC):
     open_timeout_s : float
         Deadline of :meth:`open`.
     trace : Trace, optional
+    where : str, optional
+        Where the address is configured, for the remedies in errors; default: ``rig.<who>.address``.
+
+    Attributes
+    ----------
+    lock : RLock
+        Held by every method; :meth:`exchange` holds it from a question to its answer.
+    dirty : bool
+        Whether a question was broken off. A driver sets it when an answer makes no sense.
+    synchronise : callable or None
+        The instrument's fence, called by :meth:`resynchronise`.
     """
 
     def __init__(
@@ -55,8 +61,10 @@ class Link(ABC):
         timeout_s: float = 5.0,
         open_timeout_s: float = 5.0,
         trace: Trace | None = None,
+        where: str | None = None,
     ) -> None:
         self.who, self.address, self.clock = who, address, clock
+        self.where = where or f"rig.{who}.address"
         self.timeout_s, self.open_timeout_s, self.trace = timeout_s, open_timeout_s, trace
         self.lock = threading.RLock()
         self.dirty = False
@@ -64,12 +72,17 @@ class Link(ABC):
         self._buffer = bytearray()
         self._is_open = False
         self._synchronising = False
+        self._exchanges = 0  # under way, one within the other
+        self._asked = False  # whether something was sent in the exchange under way
 
     # -- what a backend fills ------------------------------------------------------------------------------------
 
     @abstractmethod
     def _open(self) -> None:
-        """Open within `open_timeout_s`, or raise LinkRefused."""
+        """Open within `open_timeout_s`, or raise LinkRefused.
+
+        Set `dirty` where the other end may still be busy with what an earlier program asked of it.
+        """
 
     @abstractmethod
     def _close(self) -> None:
@@ -86,6 +99,10 @@ class Link(ABC):
         Without `end` the caller needs exactly `count` bytes and never asks for more than belong to the answer; with
         it, `count` is a guess and a backend that must be told where to stop stops at `end`. LinkClosed at the end.
         """
+
+    def _arrived(self) -> bytes:
+        """What has come and waits to be read, without waiting; ``b""`` also where that cannot be known."""
+        return b""
 
     def _clear(self) -> None:  # noqa: B027 (a plain byte stream has nothing to clear)
         """Ask the transport to drop what is under way in both directions (device clear, purge), where it can."""
@@ -140,34 +157,43 @@ class Link(ABC):
 
     @contextmanager
     def exchange(self) -> Iterator[None]:
-        """Hold the link for a question and its answer; whatever breaks it off makes the link dirty."""
+        """Hold the link for a question and its answer; whatever breaks it off makes the link dirty.
+
+        Within it more may be sent before the first answer is read.
+        """
         with self.lock:
+            depth = self._exchanges
+            if depth == 0:
+                self._asked = False
             try:
+                self._exchanges = depth + 1
                 yield
             except BaseException:
                 self.dirty = True
                 raise
+            finally:
+                self._exchanges = depth
 
     def write(self, data: bytes) -> None:
         """Send bytes; a dirty link is resynchronised first.
 
         Raises
         ------
-        LinkClosed, LinkTimeout, LinkDesync
+        LinkClosed, LinkTimeout
+        LinkDesync
+            If something has come that nobody asked for, or the link could not be resynchronised; nothing was sent.
         """
         with self.lock:
             self._check_open()
             if not self._synchronising:
                 if self.dirty:
                     self.resynchronise()
-                elif self._buffer:
-                    self.dirty = True
-                    raise LinkDesync(
-                        f"{self.name}: sent {_shown(self._buffer)} without being asked; "
-                        "it may have restarted, or another program talks to it"
-                    )
-            self._note(">", data)
+                elif not (self._exchanges and self._asked):
+                    self._refuse_unasked()
+                self._asked = True
             try:
+                if self.trace is not None:
+                    self.trace.note(self.who, ">", data)
                 self._send(data)
             except BaseException:
                 self.dirty = True
@@ -198,8 +224,8 @@ class Link(ABC):
         """
         with self.lock:
             self._check_readable()
-            while len(self._buffer) < n:
-                self._more(n - len(self._buffer), None, timeout_s, f"{n} bytes")
+            while (missing := n - len(self._buffer)) > 0:
+                self._more(missing, None, timeout_s, n)
             return self._take(n)
 
     def read_until(self, end: bytes, timeout_s: float | None = None) -> bytes:
@@ -218,7 +244,7 @@ class Link(ABC):
                 if len(self._buffer) > LONGEST_LINE:
                     self.dirty = True
                     raise LinkDesync(f"{self.name}: {len(self._buffer)} bytes came without {end!r}; check the protocol")
-                self._more(4096, end, timeout_s, f"an answer that ends in {end!r}")
+                self._more(4096, end, timeout_s, end)
             return self._take(found + len(end))
 
     def drain(self, quiet_s: float = QUIET_S, longest_s: float = 2.0) -> bytes:
@@ -228,12 +254,16 @@ class Link(ABC):
             gone = bytes(self._buffer)
             self._buffer.clear()
             until = self.clock.monotonic() + longest_s
-            while self.clock.monotonic() < until:
-                data = self._recv(4096, b"\n", quiet_s)
-                if not data:
-                    break
-                self._note("<", data)
-                gone += data
+            try:
+                while self.clock.monotonic() < until:
+                    data = self._recv(4096, b"\n", quiet_s)
+                    if not data:
+                        break
+                    self._note("<", data)
+                    gone += data
+            except BaseException:
+                self.dirty = True
+                raise
             return gone
 
     def resynchronise(self) -> None:
@@ -257,7 +287,8 @@ class Link(ABC):
             except LinkTimeout as error:
                 self.dirty = True
                 raise LinkDesync(
-                    f"{self.name}: no longer answers in step after a broken-off question: {error}"
+                    f"{self.name}: does not answer in step: {str(error).removeprefix(f'{self.name}: ')}; "
+                    f"check {self.where} and that it is ready"
                 ) from error
             except BaseException:
                 self.dirty = True
@@ -265,7 +296,7 @@ class Link(ABC):
             finally:
                 self._synchronising = False
             if self.dirty:
-                raise LinkDesync(f"{self.name}: out of step after a broken-off question; restart it")
+                raise LinkDesync(f"{self.name}: does not answer in step; restart it")
 
     # -- inside --------------------------------------------------------------------------------------------------
 
@@ -278,19 +309,36 @@ class Link(ABC):
         if self.dirty and not self._synchronising:
             raise LinkDesync(f"{self.name}: an earlier question was broken off; ask again instead of reading on")
 
-    def _more(self, count: int, end: bytes | None, timeout_s: float | None, wanted: str) -> None:
-        timeout_s = self.timeout_s if timeout_s is None else timeout_s
+    def _refuse_unasked(self) -> None:
         try:
-            data = self._recv(count, end, timeout_s)
+            if new := self._arrived():
+                self._note("<", new)
+                self._buffer += new
         except BaseException:
             self.dirty = True
             raise
-        if not data:
+        if self._buffer:
             self.dirty = True
-            got = f"got {_shown(self._buffer)}" if self._buffer else "got nothing"
-            raise LinkTimeout(f"{self.name}: waited {timeout_s:g} s for {wanted}, {got}")
-        self._note("<", data)
-        self._buffer += data
+            raise LinkDesync(
+                f"{self.name}: sent {_shown(self._buffer)} without being asked; "
+                "it may have restarted, or another program talks to it"
+            )
+
+    def _more(self, count: int, end: bytes | None, timeout_s: float | None, wanted: int | bytes) -> None:
+        """Read on; `wanted` are the bytes asked for or the end, for the error."""
+        timeout_s = self.timeout_s if timeout_s is None else timeout_s
+        try:
+            data = self._recv(count, end, timeout_s)
+            if not data:
+                what = f"{wanted} bytes" if isinstance(wanted, int) else f"an answer that ends in {wanted!r}"
+                got = f"got {_shown(self._buffer)}" if self._buffer else "got nothing"
+                raise LinkTimeout(f"{self.name}: waited {timeout_s:g} s for {what}, {got}")
+            if self.trace is not None:
+                self.trace.note(self.who, "<", data)
+            self._buffer += data
+        except BaseException:
+            self.dirty = True
+            raise
 
     def _take(self, n: int) -> bytes:
         taken = bytes(self._buffer[:n])

@@ -33,6 +33,7 @@ class MemoryLink(Link):
         self._queue(self.emulator.connected())
         if self._replies and self._replies[0][1] is None:
             raise LinkRefused(f"{self.name}: the emulator refuses the connection")
+        self.dirty = bool(self._replies)  # it greets; what follows is no answer to that
 
     def _close(self) -> None:
         self._replies.clear()
@@ -47,6 +48,16 @@ class MemoryLink(Link):
         if self._replies and self._replies[0][1] is None and self._replies[0][0] <= self.clock.monotonic():
             raise LinkClosed(f"{self.name}: the emulator hung up")
         self._queue(self.emulator.receive(data))
+
+    def _arrived(self) -> bytes:
+        arrived, now = b"", self.clock.monotonic() if self._replies else 0.0
+        while self._replies and self._replies[0][0] <= now:
+            data = self._replies[0][1]
+            if data is None:
+                break  # told by whatever comes next
+            arrived += data
+            self._replies.popleft()
+        return arrived
 
     def _recv(self, count: int, end: bytes | None, timeout_s: float) -> bytes:  # noqa: ARG002 (whole replies)
         if not self._replies:
