@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from labtrain.drivers.vna.vna import Sweep, ports_of
 from labtrain.errors import DataError, InputError, MissingExtra
+from labtrain.limits import shown
 
 SAME_FREQUENCY_HZ = 0.5
 IMPEDANCE_OHM = 50.0
@@ -168,10 +169,14 @@ class OfflineCalibration:
         mine = self.frequencies_hz
         if len(frequencies_hz) != len(mine) or np.abs(frequencies_hz - mine).max() > SAME_FREQUENCY_HZ:
             raise DataError(
-                f"calibration {self.kind}: {whose} has {len(frequencies_hz)} points from {frequencies_hz[0]:.9g} to "
-                f"{frequencies_hz[-1]:.9g} Hz, the first standard {len(mine)} from {mine[0]:.9g} to {mine[-1]:.9g} Hz; "
+                f"calibration {self.kind}: {whose} has {_told(frequencies_hz)}, the first standard {_told(mine)}; "
                 "record all at the same frequencies"
             )
+
+
+def _told(frequencies_hz: Any) -> str:
+    first, last = (shown(float(frequencies_hz[end]), "Hz") for end in (0, -1))
+    return f"{len(frequencies_hz)} points from {first} to {last}"
 
 
 def _network(skrf: Any, frequencies_hz: ArrayLike, matrix: Any) -> Any:
