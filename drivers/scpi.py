@@ -189,7 +189,7 @@ class ScpiInstrument(Instrument):
             self._explain()
             told = str(error).removeprefix(f"{self.name}: ")
             raise LinkTimeout(
-                f"{self.name}: asked {question!r}, {told}; check rig.{self.link.who}.address and that it is ready, "
+                f"{self.name}: asked {question!r}, {told}; check {self.link.where} and that it is ready, "
                 f"or raise rig.{self.link.who}.timeout_s"
             ) from error
 
@@ -266,7 +266,7 @@ class ScpiInstrument(Instrument):
             who, driver = f"rig.{self.link.who}", self.Config.model_fields["driver"].default
             raise InstrumentError(
                 f"{self.name}: {identity!r} answers, and driver {driver} is for {self.MODELS_TOLD}; correct "
-                f"{who}.address or {who}.driver, or set {who}.identity to any"
+                f"{self.link.where} or {who}.driver, or set {who}.identity to any"
             )
 
     def _prepare(self) -> None:
