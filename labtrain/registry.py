@@ -30,6 +30,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "datasets": {
         "csv": "labtrain.datasets:CsvTable",
         "digits": "labtrain.datasets:Digits",
+        "parity": "labtrain.datasets:Parity",
         "peterson-barney": "labtrain.datasets:PetersonBarney",
         "vowels": "labtrain.datasets:Vowels",
         "xor-tones": "labtrain.datasets:XorTones",

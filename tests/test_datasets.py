@@ -20,6 +20,7 @@ from labtrain.config import Registered, Section
 from labtrain.datasets import (
     CsvTable,
     Digits,
+    Parity,
     PetersonBarney,
     SplitOptions,
     Table,
@@ -276,6 +277,52 @@ def test_xor_tones_that_do_not_fit_the_rig(keys: str, sentence: str) -> None:
         yaml.loads(f"dataset: {{type: xor-tones, {keys}}}\n", Top, "lab.yaml")
     assert sentence in str(caught.value)
     assert str(caught.value).startswith("lab.yaml:1: dataset")
+
+
+# parity
+
+
+def parity(**settings: object) -> Table:
+    return Parity(Parity.Config(type="parity", **settings)).load()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("of", [(0, 1), (3, 1), (0, 1, 2), (1, 2, 0, 3)])
+def test_parity_is_balanced_and_out_of_reach_of_a_linear_readout(of: tuple[int, ...]) -> None:
+    tables = [parity(of=of, seed=seed) for seed in range(20)]
+    for table in tables:
+        assert set(np.unique(table.features)) == {0.0, 1.0}
+        assert abs(table.labels.mean() - 0.5) < 4.5 * 0.5 / np.sqrt(len(table))
+        assert table.feature_names == ("bit 0", "bit 1", "bit 2", "bit 3")
+    # Of 16 patterns a plane through chance differences gets 6 to 10 right: a table deviates by 5 points or more.
+    assert abs(np.mean([linear_accuracy(table.features, table.labels) for table in tables]) - 0.5) < 0.05
+    product = (1 - 2 * tables[0].features[:, of]).prod(axis=1, keepdims=True)
+    assert linear_accuracy(product, tables[0].labels) == 1.0
+    assert {tables[0].classes[i] for i in tables[0].labels[product[:, 0] < 0]} == {"odd"}
+
+
+def test_parity_groups_are_its_patterns() -> None:
+    table = parity(bits=10)
+    assert table.groups is not None
+    patterns = np.unique(table.features, axis=0)
+    assert len(np.unique(np.column_stack([table.groups, table.features]), axis=0)) == len(patterns)
+    assert len(np.unique(table.groups)) == len(patterns)
+    options = Parity.Config(type="parity")
+    parts = split(table, options, 0)
+    assert len(parts.test) == 200  # by rows unless told otherwise
+    unseen = split(table, options.model_copy(update={"split_by": "group"}), 0)
+    assert not set(table.groups[unseen.train]) & set(table.groups[unseen.test])
+
+
+def test_parity_repeats_with_its_seed_alone() -> None:
+    assert parity(seed=1).fingerprint == parity(seed=1).fingerprint
+    assert parity(seed=1).fingerprint != parity(seed=2).fingerprint
+
+
+@pytest.mark.parametrize("of", ["[0, 4]", "[1, 1]", "[-1, 0]"])
+def test_parity_of_bits_that_do_not_exist(of: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        yaml.loads(f"dataset: {{type: parity, of: {of}}}\n", Top, "lab.yaml")
+    assert str(caught.value) == f"lab.yaml:1: dataset: of {of} must be distinct bits from 0 to 3"
 
 
 # CSV: what is read

@@ -6,6 +6,7 @@ extends by its own keys), a constructor that takes that Config and reads nothing
 
 from labtrain.datasets.digits import Digits
 from labtrain.datasets.files import CsvTable, PetersonBarney, Vowels
+from labtrain.datasets.parity import Parity
 from labtrain.datasets.reader import read_rows
 from labtrain.datasets.table import Split, SplitOptions, Table, split
 from labtrain.datasets.xor_tones import XorTones
@@ -13,6 +14,7 @@ from labtrain.datasets.xor_tones import XorTones
 __all__ = [
     "CsvTable",
     "Digits",
+    "Parity",
     "PetersonBarney",
     "Split",
     "SplitOptions",
