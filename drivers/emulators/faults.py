@@ -127,7 +127,7 @@ def _problem(kind: Kind, number: float | None, unit: str, text: str | None, coun
     what, wanted, sample = takes
     if number is None:
         return "" if kind == "truncated" else f'"{kind}" needs {what}; write "{kind} {sample} at {count}"'
-    if unit.removesuffix("s") != wanted.removesuffix("s"):
+    if {"byte": "bytes"}.get(unit, unit) != wanted:
         return f'"{kind}" takes {what}; write "{kind} {sample} at {count}"'
     if kind != "late" and not number.is_integer():
         return f"{number:g} is not a whole number"
