@@ -237,10 +237,11 @@ def _naming_lines(loaded: Loaded[Experiment]) -> Iterator[None]:
     except RunError:
         raise  # about a run folder, in which "run.db" is no setting
     except InputError as error:
-        key = _SETTING.search(str(error))
-        if key is None:
+        keys = [match.group() for match in _SETTING.finditer(str(error))]
+        if not keys:
             raise
-        where = loaded.where(key.group())
+        places = [loaded.where(key) for key in keys]
+        where = next((place for place in places if place != loaded.source.name), places[0])  # one that the user has set
         number = where.rpartition(":")[2]
         line = loaded.text.splitlines()[int(number) - 1].strip() if number.isdigit() else ""
         raise type(error)(f"{error} ({where}{': ' + line if '${' in line else ''})") from None
