@@ -228,14 +228,14 @@ class ScpiInstrument(Instrument):
             with self.link.exchange():
                 self.link.write(b"SYST:ERR?\n")
                 answer = self.link.read_until(b"\n").decode("ascii", "backslashreplace").strip()
-            code, _, text = answer.partition(",")
+            code, _, told = answer.partition(",")
             try:
                 number = int(code)
             except ValueError:
                 raise self.confused("SYST:ERR?", answer, "an error") from None
             if number == 0:
                 break
-            reports.append((number, text.strip().strip('"')))
+            reports.append((number, told.strip().strip('"')))
         return tuple(reports)
 
     def _explain(self) -> None:

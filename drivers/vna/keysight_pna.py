@@ -226,7 +226,7 @@ class KeysightPna(Vna, ScpiInstrument):
             name = ""
         else:
             date = self._saved(name)
-            description = text(self.ask("SENS1:CORR:CSET:DESC?"))
+            description = text(self.ask_if_known("SENS1:CORR:CSET:DESC?") or "")
         assert self.n_ports is not None  # known since open()
         extended = boolean(self.ask("SENS1:CORR:EXT?"))
         extensions_s = {port: float(self.ask(f"SENS1:CORR:EXT:PORT{port}?")) for port in range(1, self.n_ports + 1)}
@@ -235,20 +235,26 @@ class KeysightPna(Vna, ScpiInstrument):
 
     def _saved(self, name: str) -> str:
         """When a calibration set was saved, by the analyser's own clock; empty where the firmware does not tell."""
-        day = self.ask_if_known(f"CSET:DATE? '{name}'")
+        question = f"CSET:DATE? '{name}'"
+        day = self.ask_if_known(question)
         time = None if day is None else self.ask_if_known(f"CSET:TIME? '{name}'")
         if day is None or time is None:
             return ""
-        return datetime(*(integer(part) for part in f"{day},{time}".split(","))).isoformat()  # type: ignore[arg-type]
+        try:
+            year, month, date, hour, minute, second = (integer(part) for part in f"{day},{time}".split(","))
+            return datetime(year, month, date, hour, minute, second).isoformat()
+        except ValueError:
+            raise self.confused(question, f"{day} {time}", "when the calibration set was saved") from None
 
     # -- RF ------------------------------------------------------------------------------------------------------
 
     def _switch(self, on: bool) -> None:
-        order = "OUTP 1" if on else _OFF
-        answer = self.ask(f"{order};:OUTP?")
-        if answer not in ("1", "0") or bool(int(answer)) != on:
-            raise InstrumentError(f"{self.name}: asked {order!r}, then 'OUTP?', got {answer!r}; {self.by_hand}")
+        order = f"{'OUTP 1' if on else _OFF};:OUTP?"
+        answer = self.ask(order)
         self.check_errors()
+        if answer != str(int(on)):
+            told = "on" if on else "off"
+            raise InstrumentError(f"{self.name}: asked {order!r} for RF {told}, got {answer!r}; see its front panel")
 
     def _stop(self) -> None:
         try:

@@ -259,7 +259,31 @@ def test_firmware_that_does_not_tell_dates(monkeypatch):
     assert vna.calibration().date == ""
 
 
+def test_a_date_that_is_none():
+    bench = Bench()
+    bench.emulator.store_calset(CalSet("cavity", (0, 0, 0)), channel=1)
+    vna = bench.open()
+    with pytest.raises(InstrumentError) as caught:
+        vna.calibration()
+    assert str(caught.value) == (
+        "vna (sim): asked \"CSET:DATE? 'cavity'\" for when the calibration set was saved, got '+0,+0,+0 +12,+0,+0'; "
+        "check that the driver fits the instrument"
+    )
+
+
 # -- the way out -------------------------------------------------------------------------------------------------
+
+
+def test_rf_that_does_not_come_on():
+    bench = Bench()
+    vna = bench.open()
+    vna.configure(GRID)
+    bench.wire.spoils = [instead(b"0\n")]  # an interlock, a trip
+    with pytest.raises(InstrumentError) as caught:
+        vna.rf(True)
+    assert str(caught.value) == "vna (sim): asked 'OUTP 1;:OUTP?' for RF on, got '0'; see its front panel"
+    with pytest.raises(InstrumentError, match="RF off"):
+        vna.sweep()
 
 
 def test_safe_is_one_question():
