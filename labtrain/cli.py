@@ -264,8 +264,9 @@ def emulate(
     Prints a configuration that uses them: the given one with other addresses.
     On Linux serial instruments get a pseudo-terminal, unless --port names them.
 
-    Faults: late 2.5 s, no reply, truncated 100 bytes, garbage, disconnect, reboot,
-    error -230; then at or from, and the number of the message: "vna: reboot at 20".
+    Faults: late 2.5 s, no reply, truncated 100 bytes, garbage, disconnect,
+    reboot, error -230; then "at" or "from", and the number of the message:
+    "vna: reboot at 20", "metasurface: late 2 s from 5 of Pattern".
     """
     from labtrain import emulate as emulation
     from labtrain import experiment

@@ -133,7 +133,7 @@ class Outlet(ABC):
             replies = [(0.0, None)]
         now = self.clock.monotonic()
         for delay_s, data in replies:
-            self._replies.append((max(now + delay_s, self._replies[-1][0] if self._replies else now), data))
+            self._replies.append((now + delay_s, data))  # one that is due before the one ahead of it waits for that
         self.flush()
 
     def _transmit(self) -> None:

@@ -276,6 +276,14 @@ def test_every_byte_passes_a_pseudo_terminal_unchanged(tmp_path: Path) -> None:
 
 
 @only_linux
+def test_the_terminal_is_raw_for_clients_that_know_nothing_of_terminals(tmp_path: Path) -> None:
+    outlet = PtyOutlet("ris", Parrot(), RealClock(), tmp_path / "ris")
+    with serving(outlet), (tmp_path / "ris").open("r+b", buffering=0) as port:
+        port.write(b"one\rtwo\n")
+        assert port.read(100) == b"ONE\rTWO\n"
+
+
+@only_linux
 def test_a_serial_device_that_is_unplugged_comes_back_under_the_same_link(tmp_path: Path) -> None:
     outlet = PtyOutlet("ris", Parrot(), RealClock(), tmp_path / "ris")
     with serving(outlet):

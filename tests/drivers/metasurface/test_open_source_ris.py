@@ -177,6 +177,16 @@ def test_half_a_message_of_an_earlier_program_does_no_harm(noise: bytes) -> None
         assert bench.world.pattern.all()
 
 
+def test_half_a_message_costs_no_timeout() -> None:
+    bench = Bench()
+    with bench.surface as surface:
+        bench.emulator.receive(b"!0x1234")
+        bench.link.dirty = True
+        before = bench.clock.monotonic()
+        surface.set_pattern(ONES)
+        assert bench.clock.monotonic() - before < 0.1
+
+
 @pytest.mark.parametrize("asked", ["set_pattern", "supply_v"])
 def test_a_restart_in_the_middle_of_a_question_is_told(asked: str) -> None:
     bench = Bench()
