@@ -178,6 +178,9 @@ class Drive:
         Physical inputs that carry the activations, in order; all others stay at 0.
     mix : ndarray (width, len(inputs)), optional
         Fixed matrix applied to the activations first; needed when there are more activations than inputs.
+    clip : float
+        Of ``affine``: share of a column's training values that lies below 0, and likewise above 1, and is held there. A
+        column that would keep no range, as a rare label has one, is mapped from end to end.
     """
 
     KINDS = ("row_norm", "row_minmax", "affine")
@@ -188,6 +191,7 @@ class Drive:
         n_in: int,
         inputs: Sequence[int],
         mix: Array | None = None,
+        clip: float = 0.0,
     ) -> None:
         if kind not in self.KINDS:
             raise InputError(f"drive {kind!r} is unknown; use one of {', '.join(self.KINDS)}")
@@ -195,6 +199,7 @@ class Drive:
         self.n_in = n_in
         self.inputs = np.asarray(inputs, dtype=np.int64)
         self.mix = mix
+        self.clip = clip
         self.low = np.zeros(0)
         self.high = np.ones(0)
         self.clipped = 0
@@ -212,6 +217,9 @@ class Drive:
         """Learn the column ranges of an ``affine`` drive from training activations (n, width)."""
         wired = self._wire(x)
         self.low, self.high = wired.min(axis=0), wired.max(axis=0)
+        if self.clip > 0:
+            low, high = np.quantile(wired, [self.clip, 1.0 - self.clip], axis=0)
+            self.low, self.high = np.where(high > low, [low, high], [self.low, self.high])
         return self
 
     def __call__(self, x: Array) -> Array:

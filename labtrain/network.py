@@ -36,6 +36,9 @@ class DriveConfig(Section):
     map: Literal["row_norm", "row_minmax", "affine"] = "affine"
     inputs: tuple[int, ...] | None = Field(None, min_length=1, description="physical inputs in use; all when left out")
     mix: bool = Field(False, description="send the activations through a fixed random matrix first")
+    clip: float = Field(
+        0.0, ge=0, lt=0.5, description="affine: share of each column's training values cut off at either end"
+    )
 
     @field_validator("inputs")
     @classmethod
@@ -294,4 +297,4 @@ def _drive(
             "network.drive.mix: true, encoding.label: overlay, or a smaller network.width"
         )
     mix = rng.standard_normal((width, len(inputs))) / np.sqrt(width) if config.mix else None
-    return Drive(config.map, n_in, inputs, mix)
+    return Drive(config.map, n_in, inputs, mix, config.clip)

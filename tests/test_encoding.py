@@ -43,6 +43,20 @@ def test_affine_is_learned_once_and_counts_what_it_clips():
     assert drive.clipped_share == 0.5
 
 
+def test_affine_cuts_off_outliers_if_told_and_keeps_rare_labels():
+    column = np.append(np.linspace(0.0, 1.0, 99), 100.0)
+    label = np.append(np.zeros(99), 4.0)
+    x = np.column_stack([column, label])
+    drive = Drive("affine", 2, (0, 1), clip=0.02).fit(x)
+    mapped = drive(x)
+    assert np.allclose(mapped[2:97, 0], (column[2:97] - drive.low[0]) / (drive.high[0] - drive.low[0]))
+    assert 0.01 < drive.low[0] < 0.03
+    assert 0.97 < drive.high[0] < 1.0
+    assert mapped[[0, 1, 98, 99], 0].tolist() == [0.0, 0.0, 1.0, 1.0]
+    assert mapped[:, 1].tolist() == [0.0] * 99 + [1.0]
+    assert drive.clipped_share == 4 / 200
+
+
 @given(tables, st.sampled_from(["minmax", "standard", "none"]))
 def test_scaling_changes_no_training_value_by_clipping(rows, kind):
     scaler = FeatureScaler(kind).fit(rows)
