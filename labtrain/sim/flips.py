@@ -48,7 +48,8 @@ class Reference:
 class Flips:
     """S-matrices of patterns at fixed frequencies, while nothing but the pixels moves.
 
-    Every pattern takes the same arithmetic steps whatever its batch-mates are, so its answer is the same bit for bit.
+    Every pattern takes the same arithmetic steps whatever its batch-mates are, and whichever S-parameters are asked, so
+    its answer is the same bit for bit.
 
     Parameters
     ----------
@@ -69,11 +70,10 @@ class Flips:
 
     def s_parameters(self, patterns: States, pairs: Sequence[tuple[int, int]]) -> Complex:
         """S-parameters (n, len(pairs), points) of patterns (n, pixels) for pairs (to, from), counted from 1."""
-        to, source = sorted({pair[0] - 1 for pair in pairs}), sorted({pair[1] - 1 for pair in pairs})
-        rows, columns = [to.index(pair[0] - 1) for pair in pairs], [source.index(pair[1] - 1) for pair in pairs]
+        to, source = np.array(pairs, dtype=np.int64).reshape(-1, 2).T - 1
         out = np.empty((self.points, len(patterns), len(pairs)), dtype=np.complex128)
         for members, state, count in self._alike(patterns):
-            out[:, members] = self._flipped(patterns[members], state, count, to, source)[:, :, rows, columns]
+            out[:, members] = self._flipped(patterns[members], state, count)[:, :, to, source]
         return np.ascontiguousarray(out.transpose(1, 2, 0))
 
     def _alike(self, patterns: States) -> list[tuple[slice | States, int, int]]:
@@ -93,21 +93,19 @@ class Flips:
             found += [(rows[start : start + CHUNK], state, count) for start in range(0, len(rows), CHUNK)]
         return found
 
-    def _flipped(self, patterns: States, state: int, count: int, to: list[int], source: list[int]) -> Complex:
-        """S (points, n, to, source) of patterns that all have `count` flips from one reference."""
+    def _flipped(self, patterns: States, state: int, count: int) -> Complex:
+        """S (points, n, ports, ports) of patterns that all have `count` flips from one reference."""
         reference, n = self._references[state], len(patterns)
-        base = reference.s[:, :, to][..., source]
         if count == 0:
-            return np.repeat(base, n, axis=1)
+            return np.repeat(reference.s, n, axis=1)
         row, column = np.nonzero(patterns != state)
         flipped = column.reshape(n, count)
         square = (flipped[:, :, None] * self.pixels + flipped[:, None, :]).ravel()
         matrix = reference.green.take(square, axis=1).reshape(self.points, n, count * count)
         matrix[:, :, :: count + 1] += reference.inverse_change[patterns[row, column]].reshape(n, count)
         coupling = reference.coupling.take(flipped, axis=1)
-        out_of = np.ascontiguousarray(coupling[..., to].swapaxes(-1, -2))
-        moved = np.linalg.solve(matrix.reshape(self.points, n, count, count), coupling[..., source])
-        return np.asarray(base + out_of @ moved)
+        moved = np.linalg.solve(matrix.reshape(self.points, n, count, count), coupling)
+        return np.asarray(reference.s + np.ascontiguousarray(coupling.swapaxes(-1, -2)) @ moved)
 
 
 def _reference(reduced: Complex, ports: int, change: Array, share: Array, gain: float, state: int) -> Reference:

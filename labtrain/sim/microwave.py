@@ -31,8 +31,8 @@ class MicrowaveWorld:
     """The room as a function of pattern and shot number; also a surface and a network port for emulators.
 
     Noise (:mod:`labtrain.sim.receivers`) is keyed by seed, shot and number of the sweep within the shot, drift by seed
-    and shot, and a pattern is solved by itself: the answer to a shot is bit for bit the same in whatever batch it is
-    asked for.
+    and shot, and a pattern is solved by itself: an S-parameter of a shot is bit for bit the same in whatever batch it
+    is asked for, and whichever others are asked with it.
 
     Parameters
     ----------

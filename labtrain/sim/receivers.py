@@ -34,12 +34,12 @@ class Receivers:
 
     def __init__(self, parameters: MicrowaveParameters) -> None:
         self._p = parameters
+        self._walks: dict[tuple[int, int, int], float] = {}
         self.restart()
 
     def restart(self) -> None:
         """Undo disturbances."""
         self.cable_db, self.cable_rad = 0.0, 0.0
-        self._walks: dict[tuple[int, int, int], float] = {}
 
     def read(
         self,
