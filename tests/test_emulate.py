@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,7 @@ def test_a_pattern_written_on_the_serial_side_changes_what_the_network_side_read
 
 
 def test_addresses_and_config_are_ready_to_use() -> None:
-    with serving("--set", "trials.count=1") as (told, _):
+    with serving("--timing", "--set", "trials.count=1") as (told, _):
         addresses = told["addresses"]
         port = int(addresses["vna"]["socket"].removeprefix("tcp://127.0.0.1:"))
         assert addresses["vna"]["visa"] == f"TCPIP::127.0.0.1::{port}::SOCKET"
@@ -97,7 +98,7 @@ def test_addresses_and_config_are_ready_to_use() -> None:
         with socket.create_connection(("127.0.0.1", port)):
             pass
     served = loads(told["config"], Experiment).value.model_dump()
-    given = experiment.load(MICROWAVE, ["trials.count=1"]).value.model_dump()
+    given = experiment.load(MICROWAVE, ["trials.count=1", "rig.real_time=true"]).value.model_dump()
     for name, found in addresses.items():
         given["rig"][name]["address"] = found.get("pty") or found["socket"]
     assert served == given
@@ -151,6 +152,21 @@ def test_the_config_is_written_to_a_file_and_its_own_alone_replaced(
         f"labtrain: {out}: exists already; choose another file with --out FILE\n"
     )
     assert out.read_text(encoding="utf-8") == "mine\n"
+
+
+def test_without_pseudo_terminals_serial_instruments_are_served_on_tcp(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("labtrain.emulate.sys", SimpleNamespace(platform="win32"))
+    told: list[Serving] = []
+    emulate(experiment.load(MICROWAVE), told.append, stopped=lambda: True)
+    at = loads(told[0].config, Experiment).value.model_dump()["rig"]["metasurface"]["address"]
+    assert told[0].addresses["metasurface"]["socket"] == at
+    assert at.startswith("socket://127.0.0.1:")
+
+
+def test_a_config_without_instruments_comes_back_with_them() -> None:
+    told: list[Serving] = []
+    emulate(experiment.load(MICROWAVE, ["rig.fidelity=physics"]), told.append, stopped=lambda: True)
+    assert loads(told[0].config, Experiment).value.model_dump()["rig"]["fidelity"] == "instruments"
 
 
 def stopped_at_once(*arguments: object) -> str:
