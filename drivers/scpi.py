@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -22,6 +22,8 @@ from labtrain.drivers.blocks import NotABlock, read_block
 from labtrain.drivers.instrument import Instrument, InstrumentConfig
 from labtrain.drivers.link import Link
 from labtrain.errors import InstrumentError, LinkDesync, LinkError, LinkTimeout
+
+T = TypeVar("T")
 
 EMULATOR = "EMULATOR"  # in the field of the serial number
 
@@ -123,6 +125,22 @@ class ScpiInstrument(Instrument):
         """Send an order; whether it was followed shows in :meth:`check_errors`."""
         self._said.append(order)
         self.link.write(order.encode("ascii") + b"\n")
+
+    def ask_as(self, cast: Callable[[str], T], question: str) -> T:
+        """The answer to a question as a value.
+
+        Raises
+        ------
+        LinkError, ScpiError
+            As of :meth:`ask`.
+        InstrumentError
+            If `cast` cannot read the answer.
+        """
+        answer = self.ask(question)
+        try:
+            return cast(answer)
+        except ValueError:
+            raise self.confused(question, answer, "a value") from None
 
     def ask_block(
         self, question: str, count: int | None = None, dtype: DTypeLike = "<f8", timeout_s: float | None = None
@@ -270,7 +288,7 @@ class ScpiInstrument(Instrument):
             )
 
     def _prepare(self) -> None:
-        self._event_mask = int(float(self.ask("*ESE?")))
+        self._event_mask = self.ask_as(integer, "*ESE?")
         self.tell(f"*ESE {self._event_mask}")  # some instruments clear it when it is read
         self.tell("*CLS")  # errors that somebody else left in the queue
         self._said.clear()

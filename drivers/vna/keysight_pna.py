@@ -105,11 +105,11 @@ class KeysightPna(Vna, ScpiInstrument):
 
     def _prepare(self) -> None:
         super()._prepare()
-        lowest, highest = (float(self.ask(f"SYST:CAP:FREQ:{end}?")) for end in ("MIN", "MAX"))
+        lowest, highest = (self.ask_as(float, f"SYST:CAP:FREQ:{end}?") for end in ("MIN", "MAX"))
         self.frequency_range = Limit(lowest, highest, "Hz")
-        weakest, strongest = (float(self.ask(f"SOUR1:POW1? {end}")) for end in ("MIN", "MAX"))
+        weakest, strongest = (self.ask_as(float, f"SOUR1:POW1? {end}") for end in ("MIN", "MAX"))
         self.power_range = Limit(weakest, strongest, "dBm")
-        self.n_ports = integer(self.ask("SYST:CAP:HARD:PORT:COUN?"))
+        self.n_ports = self.ask_as(integer, "SYST:CAP:HARD:PORT:COUN?")
 
     def _configure(self, frequencies_hz: Frequencies) -> None:
         config = self.config
@@ -127,7 +127,7 @@ class KeysightPna(Vna, ScpiInstrument):
         self.data_format, self.byte_order = _FORMAT
         self.check_errors()
         self._confirm(frequencies_hz)
-        if boolean(self.ask("SENS1:CORR?")):  # correction needs the sweeps of all its ports
+        if self.ask_as(boolean, "SENS1:CORR?"):  # correction needs the sweeps of all its ports
             sources |= {port for name in config.s_parameters for port in ports_of(name)}
         one_s = max(self.sweep_time_s, len(frequencies_hz) / self.if_bandwidth_hz)
         self._sweep_s = one_s * len(sources) * config.averages
@@ -219,7 +219,7 @@ class KeysightPna(Vna, ScpiInstrument):
         return data
 
     def calibration(self) -> Calibration:
-        on = boolean(self.ask("SENS1:CORR?"))
+        on = self.ask_as(boolean, "SENS1:CORR?")
         name = text(self.ask("SENS1:CORR:CSET:ACT? NAME"))
         date = description = ""
         if "no calset" in name.lower():
@@ -228,8 +228,8 @@ class KeysightPna(Vna, ScpiInstrument):
             date = self._saved(name)
             description = text(self.ask_if_known("SENS1:CORR:CSET:DESC?") or "")
         assert self.n_ports is not None  # known since open()
-        extended = boolean(self.ask("SENS1:CORR:EXT?"))
-        extensions_s = {port: float(self.ask(f"SENS1:CORR:EXT:PORT{port}?")) for port in range(1, self.n_ports + 1)}
+        extended = self.ask_as(boolean, "SENS1:CORR:EXT?")
+        extensions_s = {port: self.ask_as(float, f"SENS1:CORR:EXT:PORT{port}?") for port in range(1, self.n_ports + 1)}
         self.check_errors()
         return Calibration(on, name, date, description, extended, extensions_s)
 
@@ -289,11 +289,11 @@ class KeysightPna(Vna, ScpiInstrument):
         found["selected"] = text(self.ask("CALC1:PAR:SEL?"))
         if not found["coupled"]:
             assert self.n_ports is not None  # known since open()
-            found["powers_dbm"] = [float(self.ask(f"SOUR1:POW{port}?")) for port in range(1, self.n_ports + 1)]
+            found["powers_dbm"] = [self.ask_as(float, f"SOUR1:POW{port}?") for port in range(1, self.n_ports + 1)]
         if found["sweep_type"] == "SEGM":
             self.data_format = "ASC,0"
             found["segments"] = self.ask_numbers("SENS1:SEGM:LIST? SSTOP").tolist()
-            found["segment_count"] = integer(self.ask("SENS1:SEGM:COUN?"))
+            found["segment_count"] = self.ask_as(integer, "SENS1:SEGM:COUN?")
             type(self).data_format.write(self, found["data_format"])
         return found
 

@@ -148,6 +148,13 @@ def test_answers_that_make_no_sense(setup):
         "bench (sim): asked 'SOUR:LEV?' for the level, got 'half a volt'; check that the driver fits the instrument"
     )
     assert setup.bench.level == 0.5
+    setup.wire.spoils = [instead(b"\xe5\n")]
+    with pytest.raises(InstrumentError) as caught:
+        setup.bench.ask_as(integer, "*ESE?")
+    assert str(caught.value) == (
+        "bench (sim): asked '*ESE?' for a value, got '\\\\xe5'; check that the driver fits the instrument"
+    )
+    assert setup.bench.ask_as(integer, "*ESE?") == 0
 
 
 def test_casts():
