@@ -298,7 +298,7 @@ def test_bytes_are_traced(tmp_path):
     ],
 )
 def test_settings_that_contradict_one_another_are_refused(changes, sentence):
-    with pytest.raises(ValueError) as caught:  # noqa: PT011 (the sentence is compared)
+    with pytest.raises(ValueError) as caught:
         config(**changes)
     assert sentence in str(caught.value)
 
