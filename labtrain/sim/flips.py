@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 States = NDArray[np.int64]
 
-CHUNK = 32  # patterns solved together: enough to hide the cost of a call, few enough for the cache
+CHUNK = 16  # patterns solved together: enough to hide the cost of a call, few enough for the cache
 
 
 @dataclass(frozen=True)

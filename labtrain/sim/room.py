@@ -22,9 +22,9 @@ class MicrowaveParameters:
     """Every physical parameter of the room, of the receivers and of what drifts.
 
     Lengths are in wavelengths at `f0_hz` and resonances in units of it, unless a name says otherwise; chi and gamma are
-    those of :mod:`labtrain.sim.dipoles`. With the defaults the room is 65 cm x 44 cm, Q is about 200, |S21| about -21
-    dB and the signal-to-noise ratio 40 dB at -10 dBm and an IF bandwidth of 1 kHz; an affine fit of S21 to the pattern
-    explains 13.5 dB, as for measured rigs (13.8 dB: arXiv 2507.22750).
+    those of :mod:`labtrain.sim.dipoles`. With the defaults the room is 65 cm x 44 cm, Q is about 170, S21 about -24 dB,
+    40 % of it by the pattern, and the signal-to-noise ratio 40 dB at -10 dBm and an IF bandwidth of 1 kHz; an affine
+    fit of S21 to the pattern explains 13.7 dB, as for measured rigs (13.8 dB: arXiv 2507.22750).
 
     Raises
     ------
