@@ -17,8 +17,9 @@ from labtrain.clock import Clock, RealClock
 from labtrain.config import Loaded
 from labtrain.drivers.emulators.emulator import Emulator
 from labtrain.drivers.emulators.faults import Fault, Faulty
+from labtrain.drivers.emulators.outlet import Outlet
 from labtrain.drivers.emulators.pty import PtyOutlet
-from labtrain.drivers.emulators.serve import Outlet, Server, TcpOutlet
+from labtrain.drivers.emulators.serve import Server, TcpOutlet
 from labtrain.errors import InputError, Interrupted
 from labtrain.experiment import Experiment
 from labtrain.jobs import open_rig
