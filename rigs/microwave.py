@@ -187,6 +187,7 @@ class MicrowaveRig(Rig):
                 )
         recovery = Recovery(self.config.recovery, self._instrument_clock)
         bench = InstrumentBench(vna, surface, self._world, self.config.frequencies(), recovery, self.clock)
+        bench.prepare()
         return bench, surface.n_pixels, surface.bits
 
     def _elements(self, surface: Metasurface, world: MicrowaveWorld) -> Integers:

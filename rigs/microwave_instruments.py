@@ -11,6 +11,7 @@ from labtrain.clock import Clock
 from labtrain.drivers.instrument import Instrument
 from labtrain.drivers.metasurface.metasurface import Metasurface
 from labtrain.drivers.scpi import ScpiInstrument
+from labtrain.drivers.vna.calibration import Calibration
 from labtrain.drivers.vna.vna import Vna
 from labtrain.errors import InstrumentError, LinkDesync, MeasurementError
 from labtrain.rigs.microwave_bench import LARGEST, LONGEST_S, Bench, Complex, Frequencies, Readings, States
@@ -28,7 +29,6 @@ class InstrumentBench(Bench):
     ----------
     vna : Vna
     surface : Metasurface
-        Both opened.
     world : MicrowaveWorld, optional
         If one stands behind emulators in this process.
     frequencies_hz : ndarray, (points,)
@@ -51,9 +51,22 @@ class InstrumentBench(Bench):
         self._frequencies_hz, self._recovery, self._clock = frequencies_hz, recovery, clock
         self._radiates = False
         self._seed = 0
-        vna.configure(frequencies_hz)
-        self.calibration = vna.calibration()
-        self._identities = [instrument.identity for instrument in (vna, surface)]
+        self._identities = ["", ""]
+        self.calibration = Calibration(on=False)
+        """As :meth:`prepare` found it."""
+
+    def prepare(self) -> None:
+        """Set the VNA up, RF off, once both instruments are open.
+
+        Raises
+        ------
+        InputError
+            For settings outside limits.
+        InstrumentError
+        """
+        self.vna.configure(self._frequencies_hz)
+        self.calibration = self.vna.calibration()
+        self._identities = [instrument.identity for instrument in (self.vna, self.surface)]
 
     @property
     def seconds_per_shot(self) -> tuple[float, float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,15 +45,18 @@ def emulator(opened: MicrowaveRig, name: str) -> Any:
     return opened.instruments[name].link.emulator  # type: ignore[attr-defined]
 
 
-class FaultyRig(MicrowaveRig):
-    """A rig whose emulators fail as scripted: ``vna: no reply at 3 of SDATA``."""
+def failing(emulators: dict[str, Emulator], faults: Sequence[str]) -> dict[str, Emulator]:
+    """The emulators with scripted faults: ``vna: no reply at 3 of SDATA``."""
+    parsed = [parse_fault(fault) for fault in faults]
+    return {name: Faulty(one, [f for who, f in parsed if who == name], name) for name, one in emulators.items()}
 
-    def __init__(self, *faults: str, clock: Clock | None = None, **changes: Any) -> None:
-        super().__init__(config(**changes), clock or SimulatedClock(1000.0))
-        self._faults = [parse_fault(fault) for fault in faults]
+
+class FaultyRig(MicrowaveRig):
+    """A rig whose emulators fail as scripted."""
+
+    def __init__(self, *faults: str, **changes: Any) -> None:
+        super().__init__(config(**changes), SimulatedClock(1000.0))
+        self._faults = faults
 
     def emulators(self, world: MicrowaveWorld) -> dict[str, Emulator]:
-        return {
-            name: Faulty(inner, [fault for who, fault in self._faults if who == name], name)
-            for name, inner in super().emulators(world).items()
-        }
+        return failing(super().emulators(world), self._faults)

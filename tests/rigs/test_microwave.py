@@ -25,7 +25,7 @@ from labtrain.rigs.microwave_readout import Readout
 from labtrain.runs import Run
 from labtrain.sim.microwave import MicrowaveParameters
 from labtrain.trial import Trial
-from tests.rigs.microwaves import DRIVES, config, emulator, rig, settings
+from tests.rigs.microwaves import DRIVES, config, emulator, failing, rig, settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -434,6 +434,23 @@ def test_a_run_killed_while_it_was_commissioned_is_commissioned_again(lab):
     with Run.open(folder, write=False, clock=RealClock()) as run:
         assert run.commissioned is None and run.shots_count() > 0
     assert jobs.resume(folder)["shots_commission"] == 30
+    assert weights(folder) == weights(whole)
+
+
+def test_a_run_that_an_instrument_ended_goes_on_to_the_same_weights(lab, monkeypatch):
+    whole = train(lab, runs="whole")
+    with monkeypatch.context() as patch:
+        broken = ["vna: no reply at 50 of SDATA", "metasurface: reboot at 70 of !0x", "vna: no reply from 100 of SDATA"]
+        sound = MicrowaveRig.emulators
+        patch.setattr(MicrowaveRig, "emulators", lambda self, world: failing(sound(self, world), broken))
+        with pytest.raises(MeasurementError, match=r"^shot \d+ of 64: no good reading after 4 repetitions"):
+            train(lab, runs="broken")
+    (folder,) = (lab.parent / "broken").iterdir()
+    with Run.open(folder, write=False, clock=RealClock()) as run:
+        attempts = np.concatenate([c.shots.attempts for c in run.chunks() if c.layer == "microwave"])
+        # All that were good are kept: a whole batch, and three of the next; three of them at the second attempt.
+        assert (run.status, len(attempts), (attempts > 1).sum()) == ("failed", 64 + 3, 3)
+    jobs.resume(folder)
     assert weights(folder) == weights(whole)
 
 
