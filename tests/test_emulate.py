@@ -53,7 +53,7 @@ def serving(*arguments: object) -> Iterator[tuple[dict[str, Any], subprocess.Pop
             assert line, process.stderr.read()
             yield json.loads(line), process
         finally:
-            process.kill()
+            process.terminate()  # kill() would leave its folder behind
 
 
 def drivers(addresses: dict[str, dict[str, str]], kind: str) -> tuple[KeysightPna, OpenSourceRis]:
