@@ -50,6 +50,7 @@ class InstrumentBench(Bench):
         self.vna, self.surface, self.world = vna, surface, world
         self._frequencies_hz, self._recovery, self._clock = frequencies_hz, recovery, clock
         self._radiates = False
+        self._in_step = True  # what is simulated will take the next pattern for the shot that it is
         self._seed = 0
         self._identities = ["", ""]
         self.calibration = Calibration(on=False)
@@ -99,6 +100,9 @@ class InstrumentBench(Bench):
         sure = measured = at = 0  # shots that count; shots with a reading; the one in hand
         while True:
             try:
+                if not self._in_step:
+                    self._begin_shot(self.shot + measured)
+                self._in_step = False
                 while measured < len(s) and (measured == 0 or self._clock.monotonic() < until):
                     at = measured
                     attempts[at] += 1
@@ -108,12 +112,13 @@ class InstrumentBench(Bench):
                     measured += 1
                 if sure < measured:
                     self._check_pattern(patterns[at])
+                self._in_step = True
                 return Readings(s[:measured], attempts[:measured], started_s), None
             except InstrumentError as error:
                 measured = sure
                 failures[at] += 1
                 try:
-                    failures[at] = self._recover(error, f"shot {first + at} of {of}", int(failures[at]), measured)
+                    failures[at] = self._recover(error, f"shot {first + at} of {of}", int(failures[at]))
                 except MeasurementError as end:
                     return Readings(s[:sure], attempts[:sure], started_s), end
 
@@ -138,8 +143,8 @@ class InstrumentBench(Bench):
                 f"program uses it ({self.surface.link.where})"
             )
 
-    def _recover(self, error: InstrumentError, shot: str, failures: int, ahead: int) -> int:
-        """Open the instruments again, as they were, ready for the shot so far ahead of the last one handed out.
+    def _recover(self, error: InstrumentError, shot: str, failures: int) -> int:
+        """Open the instruments again, as they were.
 
         Returns the failures so far, with those on the way; raises MeasurementError when there are too many.
         """
@@ -147,7 +152,6 @@ class InstrumentBench(Bench):
             self._recovery.again(shot, failures, error)
             try:
                 self._open_again()
-                self._begin_shot(self.shot + ahead)
                 return failures
             except InstrumentError as again:
                 error, failures = again, failures + 1
@@ -182,7 +186,7 @@ class InstrumentBench(Bench):
         return None
 
     def restart(self, seed: int) -> None:
-        self.shot, self._seed = 0, seed
+        self.shot, self._seed, self._in_step = 0, seed, True
         if self.world is not None:
             self.world.restart(seed)
         elif (emulator := self._emulator) is not None:
@@ -195,12 +199,10 @@ class InstrumentBench(Bench):
 
     def restore(self, state: dict[str, Any]) -> None:
         if self.world is not None:
-            self.shot = int(state["shot"])
             self.world.restore(state["world"])
-        else:
+        elif self._seed != state["seed"]:
             self.restart(int(state["seed"]))
-            self.shot = int(state["shot"])
-            self._begin_shot(self.shot)
+        self.shot, self._in_step = int(state["shot"]), False
 
     def calm(self) -> None:
         self._radiates = False

@@ -226,3 +226,23 @@ def test_the_budget_of_the_run_ends_it_too(caplog):
         "shot 6 of 9: no good reading after 4 repetitions in this run (rig.recovery.per_run), at last: vna (sim): hung "
         "up"
     )
+
+
+def test_a_measurement_that_was_stopped_by_hand_goes_on_with_the_same_shot(undisturbed):
+    kept, expected = undisturbed
+    with FaultyRig() as opened:
+        vna = opened.instruments["vna"]
+        sweeps, sweep = [], vna.sweep
+
+        def stopped():
+            sweeps.append(sweep())
+            if len(sweeps) == 3:
+                raise KeyboardInterrupt
+            return sweeps[-1]
+
+        vna.sweep = stopped
+        opened.adopt(kept)
+        opened.restart(7)
+        with pytest.raises(KeyboardInterrupt):
+            opened.layers[0].forward(DRIVES)
+        assert opened.layers[0].forward(DRIVES).tobytes() == expected.tobytes()
