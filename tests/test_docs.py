@@ -126,14 +126,15 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_that_are_named_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    named = re.findall(r"`((?:labtrain|rigs|config|tests|docs|benchmarks)/[\w./-]*)`", text)
+    named = re.findall(r"`((?:labtrain|drivers|rigs|config|tests|docs|benchmarks)/[\w./-]*)`", text)
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def test_modules_that_are_named_can_be_imported() -> None:
     for page in PAGES:
         for name in re.findall(r"`(labtrain(?:\.[a-z_]+)+)`", page.read_text(encoding="utf-8")):
-            folders = name.replace(".", "/").replace("labtrain/rigs", "rigs").replace("labtrain/configs", "config")
+            folders = name.replace(".", "/").replace("labtrain/configs", "config")
+            folders = re.sub(r"^labtrain/(?=rigs|drivers)", "", folders)
             assert (ROOT / folders).is_dir() or (ROOT / f"{folders}.py").is_file() or name in registry_groups(), name
 
 
