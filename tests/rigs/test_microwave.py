@@ -15,6 +15,7 @@ import pytest
 from labtrain import experiment, inference, jobs
 from labtrain.clock import RealClock, SimulatedClock
 from labtrain.config import load
+from labtrain.drivers.emulators.open_source_ris import OpenSourceRisEmulator
 from labtrain.drivers.trace import read_trace
 from labtrain.errors import ConfigError, InputError, InstrumentError, Interrupted, MeasurementError
 from labtrain.events import Commissioning
@@ -336,6 +337,21 @@ def test_what_instruments_or_room_do_not_have_is_refused(changes, sentence):
     with pytest.raises(InputError) as caught, rig(**changes):
         pass
     assert str(caught.value) == sentence
+
+
+def test_an_emulator_beside_an_instrument_is_refused(monkeypatch):
+    sound = MicrowaveRig.emulators
+
+    def with_a_board(self: MicrowaveRig, world: Any) -> Any:
+        return sound(self, world) | {"metasurface": OpenSourceRisEmulator(world, SimulatedClock(), serial_number=12)}
+
+    monkeypatch.setattr(MicrowaveRig, "emulators", with_a_board)
+    with pytest.raises(InstrumentError) as caught, rig():
+        pass
+    assert str(caught.value) == (
+        "vna (sim) is an emulator and metasurface (sim) is not, so neither would see the other; correct "
+        "rig.metasurface.address"
+    )
 
 
 def test_pixels_of_several_bits_are_simulated_without_instruments():

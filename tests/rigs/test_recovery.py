@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from labtrain.clock import SimulatedClock
+from labtrain.drivers.vna.calibration import Calibration
 from labtrain.errors import InstrumentError, LinkRefused, LinkTimeout, MeasurementError
 from labtrain.rigs.recovery import Recovery, RecoveryConfig
 from tests.rigs.microwaves import DRIVES, FaultyRig, emulator, rig
@@ -246,3 +247,17 @@ def test_a_measurement_that_was_stopped_by_hand_goes_on_with_the_same_shot(undis
         with pytest.raises(KeyboardInterrupt):
             opened.layers[0].forward(DRIVES)
         assert opened.layers[0].forward(DRIVES).tobytes() == expected.tobytes()
+
+
+def test_a_calibration_that_is_lost_with_the_power_is_not_measured_without(undisturbed):
+    kept, _ = undisturbed
+    with FaultyRig(f"vna: reboot at 3 {SWEEP}", recovery={"per_shot": 1}) as opened:
+        opened.adopt(kept)
+        vna = opened.instruments["vna"]
+        vna.calibration = lambda: Calibration(on=True, name="on the bench")
+        with pytest.raises(MeasurementError) as caught:
+            opened.layers[0].forward(DRIVES)
+    assert str(caught.value) == (
+        "shot 2 of 30: no good reading after 1 repetitions (rig.recovery.per_shot), at last: vna (sim): its calibration "
+        "was off; is on, set 'on the bench' now; recall the one before"
+    )
