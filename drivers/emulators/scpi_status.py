@@ -113,4 +113,4 @@ class Status:
     def byte(self, *, message_available: bool) -> int:
         """The status byte with the master summary in bit 6, as ``*STB?`` reads it."""
         byte = EAV * bool(self._errors) | MAV * message_available | ESB * bool(self.events & self.event_mask)
-        return byte | MSS * bool(byte & self.service_mask & ~MSS)
+        return byte | MSS * bool(byte & self.service_mask)

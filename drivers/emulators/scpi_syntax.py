@@ -86,7 +86,7 @@ class Framer:
         while not self._overrun:
             stop = _STOPS.search(buffer, self._scanned)
             if stop is None:
-                self._scanned = max(self._scanned, len(buffer) - 1)  # the look-behind needs the last byte
+                self._scanned = len(buffer)
                 return None
             at, what = stop.start(), stop.group()
             if what == b"\n":

@@ -134,6 +134,14 @@ def test_only_messages_with_the_text_count() -> None:
     ]
 
 
+def test_the_text_is_looked_for_in_the_whole_message_and_in_no_other() -> None:
+    emulator, _ = faulty(Fault("no reply", 2, of="DATA"))
+    assert emulator.receive(b"DA") == []
+    assert emulator.receive(b"TA\nother\n") == plain(b"DATA", b"other")
+    assert emulator.receive(b"other\n") == plain(b"other")
+    assert emulator.receive(b"DATA\n") == []
+
+
 def test_lasting_faults_last() -> None:
     emulator, _ = faulty(Fault("no reply", 2, lasting=True))
     assert emulator.receive(b"a\nb\nc\n") == plain(b"a")

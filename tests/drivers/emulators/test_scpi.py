@@ -14,7 +14,7 @@ from labtrain.drivers.emulators.scpi import ScpiEmulator
 from labtrain.drivers.emulators.scpi_status import QUEUE_LENGTH, ScpiError
 from labtrain.drivers.emulators.scpi_syntax import LONGEST_MESSAGE, Datum
 from labtrain.drivers.emulators.scpi_table import Setting, command, query
-from labtrain.drivers.emulators.scpi_values import Boolean, Choice, Number, Rest, Text, nr1, quoted
+from labtrain.drivers.emulators.scpi_values import Boolean, Choice, Number, Rest, Text, nr1
 
 
 class Toy(ScpiEmulator):
@@ -284,7 +284,8 @@ def test_choices_are_told_in_short_form(toy: Toy, written: str) -> None:
     ],
 )  # fmt: skip
 def test_strings_in_either_quotes(toy: Toy, written: str, text: str) -> None:
-    assert ask(toy, f"DISP:LAB {written};LAB?") == quoted(text)
+    doubled = text.replace('"', '""')
+    assert ask(toy, f"DISP:LAB {written};LAB?") == f'"{doubled}"'
     assert toy.label == text
 
 
@@ -337,7 +338,7 @@ def test_the_same_message_is_carried_out_every_time(toy: Toy) -> None:
     """Its parsed form is remembered, its effect must not be."""
     for label in ("x", "y"):
         toy.label = label
-        assert ask(toy, "DISP:LAB?;:FOO") == quoted(label)
+        assert ask(toy, "DISP:LAB?;:FOO") == f'"{label}"'
     assert errors(toy) == [-113, -113]
 
 
