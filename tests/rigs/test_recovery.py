@@ -258,6 +258,6 @@ def test_a_calibration_that_is_lost_with_the_power_is_not_measured_without(undis
         with pytest.raises(MeasurementError) as caught:
             opened.layers[0].forward(DRIVES)
     assert str(caught.value) == (
-        "shot 2 of 30: no good reading after 1 repetitions (rig.recovery.per_shot), at last: vna (sim): its calibration "
-        "was off; is on, set 'on the bench' now; recall the one before"
+        "shot 2 of 30: no good reading after 1 repetitions (rig.recovery.per_shot), at last: vna (sim): its "
+        "calibration was off; is on, set 'on the bench' now; recall the one before"
     )
