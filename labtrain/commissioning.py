@@ -11,6 +11,7 @@ from labtrain.layer import Shots
 from labtrain.rigs.rig import Rig
 from labtrain.runs import Run
 from labtrain.safety import Guard
+from labtrain.threads import blas_threads
 
 STEP = "commissioning"
 
@@ -36,7 +37,9 @@ def commission(rig: Rig, run: Run, guard: Guard, listeners: Sequence[Listener] =
             listener(Commissioning(done, planned))
         guard.check()
 
-    run.keep_commissioned(rig.commission(keep))
+    with blas_threads(1):  # as in the trials
+        measured = rig.commission(keep)
+    run.keep_commissioned(measured)
 
 
 def adopt(rig: Rig, run: Run) -> None:

@@ -26,6 +26,7 @@ from labtrain.jobs import open_rig
 from labtrain.limits import did_you_mean
 from labtrain.registry import resolve
 from labtrain.safety import Guard
+from labtrain.threads import blas_threads
 from labtrain.yaml_lines import dump_yaml
 
 HEADER = "# Written by labtrain emulate; good as long as it runs.\n"
@@ -123,7 +124,7 @@ def emulate(
             for name, emulator in emulators.items()
         ]
         try:
-            with Guard() as guard, Server(outlets, clock) as server:
+            with blas_threads(1), Guard() as guard, Server(outlets, clock) as server:
                 ready(_serving(loaded, outlets))
                 server.run(lambda: guard.interrupted or (stopped is not None and stopped()))
         except Interrupted:

@@ -153,7 +153,8 @@ class Trial:
         """
         table = table or load_table(experiment)
         if commission and rig.commissioning_shots:
-            rig.commission()
+            with blas_threads(1):
+                rig.commission()
         rig.restart(seed)
         repeats = experiment.rig.repeats
         layers = [wrap(layer) if wrap else layer for layer in rig.layers]

@@ -9,8 +9,17 @@ from typing import Any
 
 import pytest
 
+from labtrain.threads import blas_threads
+
 ROOT = Path(__file__).resolve().parent.parent
 ALLOWED_SKIP = "needs real hardware"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """On a busy machine, threads of the linear algebra that wait for one another cost a factor of ten and more."""
+    with blas_threads(1):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from labtrain.errors import InputError
 from labtrain.sim.microwave import HOLD, MicrowaveParameters, MicrowaveWorld
 from labtrain.sim.receivers import NOMINAL_DBM
-from labtrain.threads import blas_threads
 
 PARAMETERS = MicrowaveParameters()
 STEADY = replace(PARAMETERS, noise_dbm_hz=-400.0, trace_noise=0.0, drift_walk_db=0.0, drift_walk_rad=0.0)
@@ -23,13 +22,6 @@ def patterns(n, pixels=40, bits=1, seed=0):
 
 
 PATTERNS = patterns(1000)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """On a busy machine the threads of a small solve wait for one another, a hundred times as long as it takes."""
-    with blas_threads(1):
-        yield
 
 
 @pytest.fixture(scope="module")
