@@ -12,7 +12,7 @@ import numpy as np
 
 from labtrain.clock import Clock, SimulatedClock
 from labtrain.drivers.address import make_link
-from labtrain.drivers.emulators.emulator import Emulator
+from labtrain.drivers.emulators.emulator import Emulator, Reply
 from labtrain.drivers.emulators.keysight_pna import KeysightPna as KeysightPnaEmulator
 from labtrain.drivers.emulators.open_source_ris import OpenSourceRisEmulator
 from labtrain.drivers.instrument import SIM, Instrument, InstrumentConfig
@@ -76,9 +76,8 @@ class MicrowaveRig(Rig):
             If no emulator fits a driver.
         """
         clock, timing = self._instrument_clock, self.config.real_time
-        sections = {"vna": self.config.vna, "metasurface": self.config.metasurface}
         made: dict[str, Emulator] = {}
-        for section, config in sections.items():
+        for section, config in self._sections().items():
             name = driver_name(config)
             if name == "keysight-pna":
                 made[section] = KeysightPnaEmulator(world, clock, timing=timing)
@@ -99,11 +98,11 @@ class MicrowaveRig(Rig):
         if self.config.simulated:
             self._world = self.build_world()
             emulators = self.emulators(self._world)
-        return self._drivers(emulators)
+        return {name: self._driver(name, section, emulators.get(name)) for name, section in self._sections().items()}
 
-    def _drivers(self, emulators: dict[str, Emulator]) -> dict[str, Instrument]:
-        sections = {"vna": self.config.vna, "metasurface": self.config.metasurface}
-        return {name: self._driver(name, section, emulators.get(name)) for name, section in sections.items()}
+    def _sections(self) -> dict[str, InstrumentConfig]:
+        """In the order in which instruments are opened."""
+        return {"vna": self.config.vna, "metasurface": self.config.metasurface}
 
     def _driver(self, name: str, section: InstrumentConfig, emulator: Emulator | None) -> Instrument:
         link = make_link(
@@ -159,11 +158,11 @@ class MicrowaveRig(Rig):
         )
 
     def _room(self) -> tuple[Bench, int, int]:
-        """The room without instruments; drivers that are never opened tell what they would do."""
+        """The room without instruments; a driver that is never opened tells what a metasurface would do."""
         self._world = world = self.build_world()
-        surface = cast(Metasurface, self._drivers(self.emulators(world))["metasurface"])
-        elements = self._elements(surface, world)
         config = self.config
+        surface = cast(Metasurface, self._driver("metasurface", config.metasurface, _Nobody()))
+        elements = self._elements(surface, world)
         times = surface.write_s, surface.config.settle_s
         bench = RoomBench(world, config.frequencies(), config.vna_config, elements, *times, self.clock)
         return bench, surface.n_pixels, world.bits
@@ -325,3 +324,13 @@ class MicrowaveRig(Rig):
         self.check_owner()
         assert self._bench is not None  # open() sets it before it makes this thread the owner
         return self._bench
+
+
+class _Nobody:
+    """The other end of a link that is never opened."""
+
+    def receive(self, data: bytes) -> list[Reply]:  # noqa: ARG002
+        return []
+
+    def connected(self) -> list[Reply]:
+        return []
