@@ -141,9 +141,8 @@ class Bench:
         trace = self.folder / f"{self.runs:03d}.trace"
         what = ["train", str(self.config), "--runs", str(self.folder / "runs"), "--trace-io", str(trace)]
         command = [sys.executable, __file__, "--child", error, *what] if error else [*LABTRAIN, *what]
-        process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT, text=True
-        )
+        with trace.with_suffix(".log").open("w") as said:
+            process = subprocess.Popen(command, stdout=said, stderr=said, env=ENVIRONMENT, text=True)
         try:
             yield process, trace
         finally:
@@ -179,7 +178,7 @@ class Bench:
             if trace.exists() and (found := next((t for t, who, on in orders(trace) if who == "vna" and on), None)):
                 return found
             time.sleep(0.01)
-        raise SystemExit(f"the run ended before it switched RF on: {trace}")
+        raise SystemExit(f"the run ended before it switched RF on: {trace.with_suffix('.log').read_text()}")
 
 
 def orders(trace: Path) -> Iterator[tuple[float, str, bool]]:

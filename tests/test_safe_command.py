@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from labtrain import stop
+from labtrain import jobs, stop
 from labtrain.clock import RealClock
+from labtrain.config import loads
 from labtrain.drivers.address import parse_address
+from labtrain.drivers.backends.memory import MemoryLink
+from labtrain.drivers.vna.keysight_pna import KeysightPna
 from labtrain.errors import InstrumentError
+from labtrain.experiment import Experiment, load
+from labtrain.jobs import open_rig, plan
 from labtrain.riglock import InstrumentLock
 from labtrain.safety import NotMadeSafe
 from labtrain.stop import Stop
@@ -248,3 +255,152 @@ def test_two_rigs_that_share_an_instrument_exclude_each_other(start: Callable[..
         assert floor.heard == before and floor.connections == 0  # not a byte has left
         with LampRig({"floor": addresses["floor"]}):
             assert floor.on
+
+
+# --- the command itself, and instruments as they are emulated ---------------------------------------------------------
+
+LAB = """\
+rig:
+  type: microwave
+  frequencies_hz: [5.2e+9, 5.5e+9]
+  vna: {{driver: keysight-pna, address: "{vna}"}}
+  metasurface: {{driver: open-source-ris, address: "{metasurface}", n_pixels: 8}}
+dataset: {{type: csv, path: gone.csv}}
+training: {{method: phyll}}
+"""
+
+
+def labtrain(*arguments: object, rc: int) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "labtrain", *map(str, arguments)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == rc, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def emulators() -> dict[str, Any]:
+    """Of a VNA and a metasurface in front of one room."""
+    rig = open_rig(load(ROOT / "config" / "microwave.yaml").value)
+    return dict(rig.emulators(rig.build_world()))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def asked(emulator: Any, question: bytes) -> bytes:
+    return b"".join(data for _, data in emulator.receive(question) if data)
+
+
+def test_the_command_says_what_it_did(emulators: dict[str, Any], tmp_path: Path) -> None:
+    vna, surface = emulators["vna"], emulators["metasurface"]
+    vna.receive(b"OUTP 1\n")
+    surface.receive(b"!0x" + b"F" * 64 + b"\n")
+    with served(vna=vna, metasurface=surface) as addresses:
+        (tmp_path / "lab.yaml").write_text(LAB.format(**addresses))
+        done = labtrain("safe", tmp_path / "lab.yaml", rc=0)
+        told = f"metasurface ({addresses['metasurface']}): safe\nvna ({addresses['vna']}): safe\n"
+        assert (done.stdout, done.stderr) == (told, "")
+    assert asked(vna, b"OUTP?\n") == b"0\n"
+    assert asked(surface, b"?Pattern\n") == b"#0X" + b"0" * 64 + b"\n"
+
+
+def test_what_may_still_be_on_is_named_and_leaves_with_4(emulators: dict[str, Any], tmp_path: Path) -> None:
+    vna, nobody = emulators["vna"], f"tcp://127.0.0.1:{free_port()}"
+    vna.receive(b"OUTP 1\n")
+    with served(vna=vna) as addresses:
+        config = tmp_path / "lab.yaml"
+        config.write_text(LAB.format(vna=addresses["vna"], metasurface=nobody))
+        done = labtrain("safe", config, rc=4)
+        failed, *rest = done.stdout.splitlines()
+        assert failed.startswith(f"NOT SAFE: metasurface ({nobody}): ") and failed.endswith(
+            "; switch its supply off by hand"
+        )
+        assert rest == [f"vna ({addresses['vna']}): safe"]
+        assert done.stderr == f"labtrain: not made safe: {failed.removeprefix('NOT SAFE: ')}\n"
+        told = json.loads(labtrain("safe", config, "--json", rc=4).stdout)
+        assert [(i["instrument"], i["safe"]) for i in told["instruments"]] == [
+            (f"metasurface ({nobody})", False), (f"vna ({addresses['vna']})", True)
+        ]  # fmt: skip
+        assert told["ended"] == []
+    assert asked(vna, b"OUTP?\n") == b"0\n"
+
+
+def test_a_mistake_elsewhere_in_the_file_keeps_nothing_on(emulators: dict[str, Any], tmp_path: Path) -> None:
+    with served(vna=emulators["vna"], metasurface=emulators["metasurface"]) as addresses:
+        (tmp_path / "lab.yaml").write_text(LAB.format(**addresses).replace("phyll", "half a word"))
+        labtrain("safe", tmp_path / "lab.yaml", rc=0)
+
+
+def test_a_simulated_rig_has_nothing_to_switch_off() -> None:
+    config = ROOT / "config" / "microwave.yaml"
+    done = labtrain("safe", config, rc=0)
+    assert done.stdout.splitlines()[-1] == f"{config}: all of this rig is simulated, there is nothing to switch off"
+
+
+# --- no energy too early, none too long -------------------------------------------------------------------------------
+
+SMALL = """\
+rig:
+  type: microwave
+  frequencies_hz: {start: 5.15e9, stop: 5.875e9, points: 20}
+  vna: {driver: keysight-pna}
+  metasurface: {driver: open-source-ris, n_pixels: 40}
+  commission: {patterns: 20, repeats: 5}
+dataset: {type: xor-tones, rows: 20, classes: 2, distractors: 2, speakers: 2, values: uniform}
+network: {layers: 1, width: 20}
+training: {method: phyll, epochs: 1}
+trials: {count: 1}
+ablations: []
+"""
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """All that is sent to instruments in this process."""
+    noted: list[bytes] = []
+    send = MemoryLink._send
+
+    def note(link: MemoryLink, data: bytes) -> None:
+        noted.append(data)
+        send(link, data)
+
+    monkeypatch.setattr(MemoryLink, "_send", note)
+    return noted
+
+
+def test_planning_switches_nothing_on(sent: list[bytes]) -> None:
+    plan(load(ROOT / "config" / "microwave.yaml"))
+    assert any(b"*IDN?" in data for data in sent) and any(b"OUTP 0" in data for data in sent)
+    assert not any(b"OUTP 1" in data or (data[:3] == b"!0x" and data[3:].strip(b"0\n")) for data in sent)
+
+
+def test_rf_is_off_before_figures_are_drawn(sent: list[bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(jobs, "figures", lambda _: sent.append(b"OUTP figures"))
+    jobs.train(loads(SMALL, Experiment), tmp_path)
+    switched = [data.split(b";")[0].strip() for data in sent if b"OUTP " in data]
+    drawn = switched.index(b"OUTP figures")
+    assert b"OUTP 1" in switched[:drawn]
+    assert switched[drawn - 1] == b"OUTP 0" and b"OUTP 1" not in switched[drawn:]
+
+
+def test_ctrl_c_while_instruments_are_opened_stops_at_once(
+    sent: list[bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    check = KeysightPna.check_errors
+
+    def interrupted(vna: KeysightPna) -> None:
+        check(vna)
+        signal.raise_signal(signal.SIGINT)
+        sent.append(b"not reached")
+
+    monkeypatch.setattr(KeysightPna, "_prepare", interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        jobs.train(loads(SMALL, Experiment), tmp_path)
+    assert str(caught.value) == "stopped by Ctrl-C; nothing was measured"
+    assert b"OUTP 0" in sent[-1] and b"not reached" not in sent
+    assert not any(b"?Pattern" in data for data in sent)  # the metasurface had not been opened yet
+    assert not list(tmp_path.iterdir())
