@@ -131,7 +131,8 @@ class Guard:
         if again and number == signal.SIGINT:
             raise KeyboardInterrupt("stopped at once by a second Ctrl-C; logged shots are kept")
         if not again and not self._defers:
-            raise KeyboardInterrupt(self._sentence(f"stopped by {_cause(self._signal)}"))
+            self._signal = None  # told with this; whoever catches it has dealt with it
+            raise KeyboardInterrupt(self._sentence(f"stopped by {_cause(signal.Signals(number))}"))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import localtime, strftime
 from typing import Any
 
 import psutil
@@ -23,7 +24,7 @@ from labtrain.drivers.vna.keysight_pna import KeysightPna
 from labtrain.errors import InstrumentError
 from labtrain.experiment import Experiment, load
 from labtrain.jobs import open_rig, plan
-from labtrain.riglock import InstrumentLock
+from labtrain.riglock import InstrumentLock, about_this_process
 from labtrain.safety import NotMadeSafe
 from labtrain.stop import Stop
 from tests.lamps import LampEmulator, LampRig, served
@@ -327,6 +328,26 @@ def test_what_may_still_be_on_is_named_and_leaves_with_4(emulators: dict[str, An
         ]  # fmt: skip
         assert told["ended"] == []
     assert asked(vna, b"OUTP?\n") == b"0\n"
+
+
+def test_a_second_run_is_refused_with_the_name_of_the_first_and_the_way_to_stop_it(tmp_path: Path) -> None:
+    config = tmp_path / "lab.yaml"
+    config.write_text(SMALL.replace("pna}", "pna, address: 'tcp://127.0.0.1:9'}").replace(
+        "ris,", "ris, address: 'tcp://127.0.0.1:8',"))  # fmt: skip
+    script = tmp_path / "first.py"
+    script.write_text(
+        "import sys\nfrom labtrain.clock import SimulatedClock\nfrom labtrain.riglock import InstrumentLock\n"
+        "with InstrumentLock('vna', 'TCPIP::127.0.0.1::9::SOCKET', SimulatedClock(), canonical='tcp://127.0.0.1:9'):\n"
+        "    print('held', flush=True)\n    sys.stdin.read()\n"
+    )
+    first = subprocess.Popen([sys.executable, script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert first.stdout is not None and first.stdout.readline() == "held\n"
+    user, since = about_this_process()["user"], strftime("%Y-%m-%d %H:%M", localtime(0))
+    assert labtrain("plan", config, rc=3).stderr == (
+        f"labtrain: vna (tcp://127.0.0.1:9): in use by process {first.pid} (first.py, user {user}, since {since}); "
+        f"wait, or stop it with: labtrain safe {config}\n"
+    )
+    first.communicate()
 
 
 def test_a_mistake_elsewhere_in_the_file_keeps_nothing_on(emulators: dict[str, Any], tmp_path: Path) -> None:

@@ -112,6 +112,13 @@ def test_before_anything_is_kept_the_first_signal_stops_at_once() -> None:
     assert done == ["safe"]
 
 
+def test_a_signal_that_was_caught_is_not_told_again() -> None:
+    with Guard(defers=False):
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt, match=r"^stopped by Ctrl-C$"):
+                press()
+
+
 def test_a_guard_can_begin_to_defer() -> None:
     done: list[str] = []
     with pytest.raises(Interrupted) as caught, Guard(defers=False) as guard:
