@@ -20,7 +20,7 @@ from labtrain.drivers.instrument import Instrument
 from labtrain.errors import InstrumentError
 from labtrain.layer import Array, Layer, Shots, ShotSink, Wrapper
 from labtrain.rigs.rack import Rack
-from labtrain.safety import Guard, NotMadeSafe, signals_held
+from labtrain.safety import Failure, Guard, NotMadeSafe, signals_held
 
 log = logging.getLogger("labtrain")
 
@@ -69,6 +69,7 @@ class Rig(ABC):
         self.config_file: Path | None = None
         self._rack: Rack | None = None
         self._guard = Guard()
+        self._left = False
         self._owner: threading.Thread | None = None
         self._layers: tuple[Layer, ...] = ()
 
@@ -152,11 +153,14 @@ class Rig(ABC):
         """
         self._owner = None
         self._layers = ()
-        unsafe: BaseException | None = None
+        unsafe: NotMadeSafe | None = None
         try:
             self.safe()
-        except BaseException as error:
+        except NotMadeSafe as error:
             unsafe = error
+        except BaseException as error:  # from the safe() of a subclass
+            unsafe = NotMadeSafe([Failure.of(type(self).__name__, error)])
+            unsafe.__cause__ = error
         rack, self._rack = self._rack, None
         atexit.unregister(self.close)
         try:
@@ -171,8 +175,10 @@ class Rig(ABC):
 
     def __enter__(self) -> Self:
         # Where another guard already looks after signals, this one leaves them to it.
-        self._guard = Guard(safe={"rig": self.safe}, defers=False, only_defaults=True, exits=(Rig.__exit__.__code__,))
+        self._guard = Guard(defers=False, only_defaults=True, exits=(Rig.__exit__.__code__,))
+        self._guard.push("rig", self._safe_after_all)
         self._guard.__enter__()
+        self._left = False
         try:
             self.open()
         except BaseException as error:
@@ -185,9 +191,16 @@ class Rig(ABC):
     ) -> None:
         try:
             with signals_held():
-                self._leave(error)
+                try:
+                    self._leave(error)
+                finally:
+                    self._left = True
         finally:
             self._guard.__exit__(kind, error, trace)
+
+    def _safe_after_all(self) -> None:
+        if not self._left:  # a signal came before signals were held
+            self.safe()
 
     def _leave(self, error: BaseException | None) -> None:
         try:

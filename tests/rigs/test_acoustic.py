@@ -8,6 +8,7 @@ from labtrain.clock import SimulatedClock
 from labtrain.errors import InstrumentError
 from labtrain.registry import resolve
 from labtrain.rigs.acoustic import AcousticRig
+from labtrain.safety import NotMadeSafe
 from labtrain.sim.acoustic import HOLD
 
 DRIVE = np.random.default_rng(0).random((300, 20))
@@ -133,9 +134,10 @@ def test_every_exit_is_safe_and_closed():
             calls.append("close")
             super().close()
 
-    with pytest.raises(RuntimeError), Failing(AcousticRig.Config(type="acoustic"), SimulatedClock()):
+    with pytest.raises(NotMadeSafe) as caught, Failing(AcousticRig.Config(type="acoustic"), SimulatedClock()):
         pass
-    assert calls == ["safe", "close"]
+    assert calls == ["close", "safe"]
+    assert str(caught.value) == "not made safe: Failing: stuck; switch it off by hand (on leaving after no)"
 
 
 def test_provenance_marks_the_cavity_as_simulated_and_is_plain_json():

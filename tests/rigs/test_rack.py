@@ -9,13 +9,15 @@ import sys
 import threading
 import weakref
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
 from labtrain.drivers.emulators.emulator import Reply
-from labtrain.errors import InputError, InstrumentError, LinkTimeout
+from labtrain.errors import InputError, InstrumentError, Interrupted, LinkTimeout
 from labtrain.rigs import rack
-from labtrain.safety import Guard, NotMadeSafe
+from labtrain.rigs.rig import Rig
+from labtrain.safety import Guard, NotMadeSafe, signals_held
 from tests.lamps import Lamp, LampEmulator, LampRig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -223,6 +225,32 @@ def test_a_second_ctrl_c_does_not_disturb_the_exit(monkeypatch: pytest.MonkeyPat
         signal.raise_signal(signal.SIGINT)
     assert not first.on and not second.on
     assert (first.heard.count("OFF"), second.heard[-1]) == (1, "level 3")
+
+
+def test_a_signal_on_the_first_instruction_of_the_exit_skips_nothing() -> None:
+    first, second, rig = two()
+
+    def trace(frame: FrameType, event: str, _: object) -> None:  # runs where Python would deliver the signal
+        if frame.f_code is Rig.__exit__.__code__ and event == "call":
+            rig._guard._on_signal(signal.SIGINT, frame)
+
+    try:
+        with pytest.raises(Interrupted), rig:
+            sys.settrace(trace)
+    finally:
+        sys.settrace(None)
+    assert not first.on and second.heard[-1] == "level 3"
+
+
+def test_a_signal_before_signals_are_held_skips_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    first, second, rig = two()
+    monkeypatch.setattr(signals_held, "__enter__", interrupted)
+    with pytest.raises(KeyboardInterrupt), rig:
+        pass
+    assert not first.on and not second.on
 
 
 def test_safe_can_be_called_at_any_time() -> None:
