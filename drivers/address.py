@@ -25,6 +25,7 @@ KNOWN = (
 )
 
 _VISA = re.compile(r"(?:TCPIP|GPIB|USB|ASRL|VXI|PXI|VICP)[^:]*(?:::.*)?", re.IGNORECASE)
+_DEVICES = "/dev"
 _COM = re.compile(r"(?:\\\\\.\\)?(COM\d+)", re.IGNORECASE)
 
 

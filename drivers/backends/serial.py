@@ -48,9 +48,11 @@ class SerialLink(Link):
         self._port: Any = None  # a Serial of the platform or of a URL, which have no useful common type
 
     def _open(self) -> None:
+        write_timeout_s = None if self.address.startswith("rfc2217:") else self.timeout_s  # pyserial has none there
+
         def connect() -> Any:
             return serial.serial_for_url(
-                self.address, timeout=POLL_S, write_timeout=self.timeout_s, exclusive=True, **self.settings
+                self.address, timeout=POLL_S, write_timeout=write_timeout_s, exclusive=True, **self.settings
             )
 
         try:
@@ -131,9 +133,8 @@ def serial_refusal(link: Link, port: str, error: BaseException) -> LinkRefused:
     number = getattr(error, "errno", None)
     # On Windows pyserial leaves the number out and quotes the error, in which a port in use is a PermissionError.
     if number in (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR) or "FileNotFoundError" in text:
-        there = ", ".join(sorted(found.device for found in list_ports.comports())) or "none"
         return LinkRefused(
-            f"{link.name}: there is no such port, this computer has {there}; plug the device in, or correct "
+            f"{link.name}: there is no such port, this computer has {_ports()}; plug the device in, or correct "
             f"{link.where}"
         )
     if number in (errno.EAGAIN, errno.EBUSY) or "PermissionError" in text:
@@ -149,6 +150,12 @@ def serial_refusal(link: Link, port: str, error: BaseException) -> LinkRefused:
 
 def _other(link: Link, port: str, text: str) -> LinkRefused:
     return LinkRefused(f"{link.name}: {port} does not open ({text}); correct {link.where}")
+
+
+def _ports() -> str:
+    """The serial ports that there are, with what is plugged in where that is known."""
+    found = sorted((port.device, port.product) for port in list_ports.comports())
+    return ", ".join(f"{device} ({product})" if product else device for device, product in found) or "none"
 
 
 def _group(port: str) -> str:

@@ -88,6 +88,14 @@ class SocketReader(MessageReader):
 class HislipReader(MessageReader):
     """A HiSLIP session of pyvisa-py."""
 
+    def recv(self, count: int, end: bytes | None, timeout_s: float) -> bytes:
+        try:
+            return super().recv(count, end, timeout_s)
+        except RuntimeError as error:
+            if "dropped by server" in str(error):
+                raise EOFError from None
+            raise
+
     def clear(self, timeout_s: float) -> None:
         """Device clear, which takes an answer that comes at the same time for a protocol error and drops it."""
         while self.session.read(CHUNK, QUIET_S):  # the rest of a message would be read as the header of the next
