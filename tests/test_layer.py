@@ -95,3 +95,12 @@ def test_a_replayed_chunk_is_not_measured_again():
 
 def test_costs_add_up():
     assert Cost(shots=3, settle_s=1.0) + Cost(shots=2) - Cost(settle_s=0.5) == Cost(shots=5, settle_s=0.5)
+
+
+def test_most_layers_have_no_parameters_and_wrappers_pass_them_on():
+    layer = Averaged(Interference(), 2)
+    assert layer.parameters.shape == (0,)
+    layer.set_parameters([])
+    with pytest.raises(InputError) as caught:
+        layer.set_parameters([1, 0])
+    assert str(caught.value) == "interference: asked 2 parameters, this layer has none"
