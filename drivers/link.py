@@ -69,6 +69,7 @@ class Link(ABC):
         self.lock = threading.RLock()
         self.dirty = False
         self.synchronise: Callable[[], None] | None = None
+        self._messages = False  # set by a backend whose answers are messages, which come only if they are asked for
         self._buffer = bytearray()
         self._is_open = False
         self._synchronising = False
@@ -105,7 +106,10 @@ class Link(ABC):
         return b""
 
     def _clear(self) -> None:  # noqa: B027 (a plain byte stream has nothing to clear)
-        """Ask the transport to drop what is under way in both directions (device clear, purge), where it can."""
+        """Ask the transport to drop what is under way in both directions (device clear, purge), where it can.
+
+        Where answers are messages, nothing is under way afterwards.
+        """
 
     # -- what drivers use ----------------------------------------------------------------------------------------
 
@@ -248,14 +252,18 @@ class Link(ABC):
             return self._take(found + len(end))
 
     def drain(self, quiet_s: float = QUIET_S, longest_s: float = 2.0) -> bytes:
-        """Read and return whatever arrives until it has been quiet for `quiet_s`, at most for `longest_s`."""
+        """Read and return whatever arrives until it has been quiet for `quiet_s`, at most for `longest_s`.
+
+        Where answers are messages, only what has been read already is left to return: an instrument takes it for an
+        error of its own if a message is read that it has not been asked for.
+        """
         with self.lock:
             self._check_open()
             gone = bytes(self._buffer)
             self._buffer.clear()
             until = self.clock.monotonic() + longest_s
             try:
-                while self.clock.monotonic() < until:
+                while not self._messages and self.clock.monotonic() < until:
                     data = self._recv(4096, b"\n", quiet_s)
                     if not data:
                         break

@@ -312,6 +312,25 @@ def safe(
         print(f"{config}: all of this rig is simulated, there is nothing to switch off")
 
 
+@app.command()
+def talk(
+    address: Annotated[str, typer.Argument(help="tcp://host:port, a serial port or URL, a VISA resource")],
+    visa: Annotated[str, typer.Option(help="VISA library: @py, @ivi, or the path of one")] = "@py",
+    baud: Annotated[int, typer.Option(min=1, help="of a serial port")] = 115_200,
+    end: Annotated[str, typer.Option(help="what ends a line, in both directions")] = r"\n",
+    timeout: Annotated[float, typer.Option(min=0.001, help="longest silence within an answer, in seconds")] = 5.0,
+    trace_io: TraceIo = None,
+) -> None:
+    """Talk to an instrument: type what it understands, see what it answers.
+
+    Lines can also come from a file or a pipe: answers alone go to the standard
+    output then, and the exit code is 3 if a question had none.
+    """
+    from labtrain import talk as console
+
+    console.talk(address, visa=visa, baud=baud, end=end, timeout_s=timeout, trace_io=trace_io)
+
+
 @config_app.command()
 def check(config: ConfigFile, set_: Set = []) -> None:  # noqa: B006
     """Check a configuration file; every error with its line, all at once."""

@@ -30,6 +30,8 @@ CLOSE_S = 2.0  # longest wait for a library that takes leave of an instrument wh
 class StreamReader(MessageReader):
     """A TCP socket of a system library: lines by the termination character, all else by count."""
 
+    messages = False
+
     def prepare(self, timeout_s: float) -> bool:  # noqa: ARG002 (each connection begins anew)
         return False
 
@@ -42,6 +44,8 @@ class StreamReader(MessageReader):
 
 class PortReader(MessageReader):
     """A serial port, which tells how many bytes wait to be read."""
+
+    messages = False
 
     def __init__(self, session: Session, baud: int, framing: dict[str, Any]) -> None:
         super().__init__(session)
@@ -117,6 +121,7 @@ class VisaLink(Link):
             )
         except Exception as error:
             raise self._refusal(error) from error
+        self._messages = self._reader.messages
 
     def _connect(self) -> tuple[Session, Reader, bool]:
         try:

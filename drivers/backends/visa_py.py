@@ -65,6 +65,8 @@ def message_reader(session: Session) -> MessageReader:
 class SocketReader(MessageReader):
     """A TCP socket of pyvisa-py, which opens and closes it; bytes go through it without pyvisa-py's detours."""
 
+    messages = False
+
     def __init__(self, session: Session, inner: socket.socket) -> None:
         super().__init__(session)
         self.pipe = SocketPipe(inner)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from pyvisa.constants import ResourceAttribute, StatusCode
 from pyvisa.errors import VisaIOError
@@ -77,6 +77,9 @@ class Session:
 class Reader(Protocol):
     """How one kind of resource is read, and what else differs between the kinds."""
 
+    messages: ClassVar[bool]
+    """Whether answers have an end of their own and come only if they are asked for."""
+
     def prepare(self, timeout_s: float) -> bool:
         """First thing after opening; returns whether an earlier program's answers may still come."""
 
@@ -96,12 +99,14 @@ class Reader(Protocol):
 class MessageReader:
     """Messages that carry their own end: a read asks for plenty and gets no more than one message."""
 
+    messages: ClassVar[bool] = True
+
     def __init__(self, session: Session) -> None:
         self.session = session
 
     def prepare(self, timeout_s: float) -> bool:
         try:
-            self.clear(timeout_s)
+            self.session.clear(timeout_s)
         except VisaIOError as error:
             if error.error_code in _NOBODY:
                 raise
@@ -119,4 +124,4 @@ class MessageReader:
         return b""
 
     def clear(self, timeout_s: float) -> None:
-        self.session.clear(timeout_s)
+        self.prepare(timeout_s)

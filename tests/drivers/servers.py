@@ -133,22 +133,26 @@ def _exactly(peer: socket.socket, count: int) -> bytes:
 @contextmanager
 def hislip_server(emulator: Script) -> Iterator[_Listener]:
     """HiSLIP 1.0 as far as clients in synchronised mode need it (IVI-6.1)."""
-    channels: dict[str, socket.socket] = {}
+    clears = 0
 
     def message(kind: int, control: int = 0, parameter: int = 0, payload: bytes = b"") -> bytes:
         return struct.pack("!2sBBIQ", b"HS", kind, control, parameter, len(payload)) + payload
 
-    def reply(peer: socket.socket, replies: list[Reply], number: int) -> None:
+    def reply(peer: socket.socket, replies: list[Reply], number: int, before: int) -> None:
+        def out(data: bytes) -> None:
+            if clears == before:  # device clear drops what is under way
+                peer.sendall(message(7, 0, number, data))
+
         with contextlib.suppress(OSError):
-            if not send(lambda data: peer.sendall(message(7, 0, number, data)), replies):
+            if not send(out, replies):
                 peer.shutdown(socket.SHUT_RDWR)
 
     def serve(peer: socket.socket) -> None:
+        nonlocal clears
         while True:
             _, kind, _, parameter, length = struct.unpack("!2sBBIQ", _exactly(peer, 16))
             payload = _exactly(peer, length)
             if kind == 0:
-                channels["sync"] = peer
                 emulator.connected()
                 peer.sendall(message(1, 0, 0x0100_0001))
             elif kind == 17:
@@ -157,8 +161,9 @@ def hislip_server(emulator: Script) -> Iterator[_Listener]:
                 peer.sendall(message(16, 0, 0, payload))
             elif kind in (6, 7):  # answers in a thread, so that a late one does not hold up a device clear
                 replies = emulator.receive(payload)
-                threading.Thread(target=reply, args=(peer, replies, parameter), daemon=True).start()
+                threading.Thread(target=reply, args=(peer, replies, parameter, clears), daemon=True).start()
             elif kind == 19:
+                clears += 1
                 emulator.heard.append("(clear)")
                 peer.sendall(message(23))
             elif kind == 8:
@@ -173,13 +178,17 @@ def hislip_server(emulator: Script) -> Iterator[_Listener]:
 
 @contextmanager
 def vxi11_server(emulator: Script) -> Iterator[_Listener]:
-    """The core channel of VXI-11 on a port of its own (VXIbus TCP/IP instrument protocol, revision 1.0)."""
+    """The core channel of VXI-11 on a port of its own (VXIbus TCP/IP instrument protocol, revision 1.0).
+
+    A read of what was not asked for is an error of IEEE 488.2, -420 Query UNTERMINATED: noted among what was heard.
+    """
 
     def opaque(data: bytes) -> bytes:
         return struct.pack("!I", len(data)) + data + bytes(-len(data) % 4)
 
     def serve(peer: socket.socket) -> None:
         output: list[tuple[float, bytes | None]] = []  # due time, bytes
+        asked = False
         while True:
             (header,) = struct.unpack("!I", _exactly(peer, 4))
             call = _exactly(peer, header & 0x7FFF_FFFF)
@@ -190,10 +199,12 @@ def vxi11_server(emulator: Script) -> Iterator[_Listener]:
                 result = struct.pack("!4I", 0, 1, 0, 1 << 20)
             elif procedure == 11:
                 (size,) = struct.unpack("!I", arguments[16:20])
-                now = time.monotonic()
+                asked, now = True, time.monotonic()
                 output += [(now + delay_s, data) for delay_s, data in emulator.receive(arguments[20 : 20 + size])]
                 result = struct.pack("!2I", 0, size)
             elif procedure == 12:
+                if not asked:
+                    emulator.heard.append("(-420)")
                 _, wanted, timeout_ms = struct.unpack("!3I", arguments[:12])
                 until = time.monotonic() + timeout_ms / 1000
                 while time.monotonic() < until and not (output and output[0][0] <= time.monotonic()):
@@ -209,6 +220,7 @@ def vxi11_server(emulator: Script) -> Iterator[_Listener]:
                     result = struct.pack("!2I", 0, 0 if rest else 4) + opaque(data[:wanted])
             elif procedure == 15:
                 emulator.heard.append("(clear)")
+                asked = False
                 output.clear()
                 result = struct.pack("!I", 0)
             else:
