@@ -160,14 +160,13 @@ class Console:
 
     @contextmanager
     def _answer(self) -> Iterator[None]:
-        """Tell a timeout and bring the link back in step."""
+        """Tell a timeout; the link brings itself back in step before the next line."""
         try:
             with self.link.exchange():
                 yield
         except LinkTimeout as error:
             self.unanswered += 1
             self.tell(str(error).removeprefix(f"{self.link.name}: "))
-            self.link.resynchronise()
 
     def _show_text(self, data: bytes) -> None:
         text = data.decode("ascii", "backslashreplace").removesuffix(self.end.decode("latin-1"))

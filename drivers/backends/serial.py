@@ -81,16 +81,20 @@ class SerialLink(Link):
             for _ in range(1 + int(timeout_s / POLL_S - 1e-9)):
                 # All that is missing at once, or else the first byte and what has come with it.
                 if data := bytes(port.read(count if end is None else 1)):
-                    with suppress(LinkClosed):  # its last words come first
+                    with suppress(LinkClosed):  # told by the next one
                         data += self._arrived()
                     return data
         return b""
 
     def _arrived(self) -> bytes:
         arrived = b""
-        with self._told() as port:
-            while (n := port.in_waiting) and len(arrived) < 4096:
-                arrived += port.read(n)
+        try:
+            with self._told() as port:
+                while (n := port.in_waiting) and len(arrived) < 4096:
+                    arrived += port.read(n)
+        except LinkClosed:
+            if not arrived:  # else its last words come first
+                raise
         return arrived
 
     def _clear(self) -> None:

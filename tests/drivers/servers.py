@@ -63,6 +63,7 @@ class _Listener:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
         self.connections: list[socket.socket] = []
+        self.gone = threading.Event()  # a connection has ended
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
@@ -77,6 +78,7 @@ class _Listener:
         with contextlib.suppress(OSError, EOFError):
             self.serve(peer)
         peer.close()
+        self.gone.set()
 
     def hang_up(self) -> None:
         for peer in self.connections:

@@ -183,7 +183,7 @@ def test_as_windows_tells_it(text, sentence, monkeypatch):
 
 
 def test_a_port_that_hangs(monkeypatch):
-    monkeypatch.setattr(serial, "serial_for_url", lambda *_, **__: threading.Event().wait(5.0))
+    monkeypatch.setattr(serial, "serial_for_url", lambda *_, **__: threading.Event().wait(0.5))
     with pytest.raises(LinkRefused) as told:
         make_link("metasurface", "COM3", RealClock(), open_timeout_s=0.02).open()
     assert str(told.value) == ("metasurface (COM3): did not open within 0.02 s; unplug the device and plug it in again")
@@ -192,7 +192,9 @@ def test_a_port_that_hangs(monkeypatch):
 # -- URLs --------------------------------------------------------------------------------------------------------------
 
 
-def test_a_serial_server_on_a_socket():
+@pytest.mark.parametrize("read", [lambda link: link.read_until(b"\n"), lambda link: link.read_exactly(4)])
+def test_a_serial_server_on_a_socket(read):
+    """Its last words are read although it has hung up by then."""
     script = Script({"?Vext": [(0.0, b"#09.14 V\n")], "bye": [(0.0, b"bye\n"), (0.0, None)]})
     with tcp_server(script) as server, ExitStack() as stack:
         link = make_link("metasurface", f"socket://127.0.0.1:{server.port}", RealClock(), timeout_s=3600.0)
@@ -200,7 +202,10 @@ def test_a_serial_server_on_a_socket():
         stack.enter_context(link)
         link.synchronise = fence(link)
         assert ask(link, "?Vext") == b"#09.14 V\n"
-        assert ask(link, "bye") == b"bye\n"
+        with link.exchange():
+            link.write(b"bye\n")
+            server.gone.wait(10)
+            assert read(link) == b"bye\n"
         with pytest.raises(LinkClosed):
             ask(link, "?Vext")
 

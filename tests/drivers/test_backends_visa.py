@@ -213,7 +213,7 @@ def test_a_serial_resource_that_is_not_there():
 
 
 def test_a_library_that_hangs(monkeypatch):
-    monkeypatch.setattr("pyvisa.ResourceManager", lambda _: threading.Event().wait(5.0))
+    monkeypatch.setattr("pyvisa.ResourceManager", lambda _: threading.Event().wait(0.5))
     assert refused("GPIB0::16::INSTR", open_timeout_s=0.02) == (
         "not open within 0.02 s; check that the instrument is on and connected, and rig.vna.address"
     )

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from itertools import pairwise
 
 import pytest
@@ -193,7 +193,8 @@ def press_ctrl_c() -> None:
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
 
-def test_ctrl_c_in_the_middle_of_an_answer(make):
+@pytest.mark.parametrize("exchange", [True, False])
+def test_ctrl_c_in_the_middle_of_an_answer(make, exchange):
     script = Script({"data?": [(0.0, BLOCK[:50]), (0.15, BLOCK[50:])], "next?": [(0.0, b"right\n")]})
     link = make(script)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -202,7 +203,7 @@ def test_ctrl_c_in_the_middle_of_an_answer(make):
             link.clock.sleep = lambda _: signal.raise_signal(signal.SIGINT)  # type: ignore[method-assign]
         else:
             threading.Timer(0.05, press_ctrl_c).start()
-        with pytest.raises(KeyboardInterrupt), link.exchange():
+        with pytest.raises(KeyboardInterrupt), link.exchange() if exchange else nullcontext():
             link.write(b"data?\n")
             read_block(link)
     finally:
