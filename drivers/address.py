@@ -25,7 +25,6 @@ KNOWN = (
 )
 
 _VISA = re.compile(r"(?:TCPIP|GPIB|USB|ASRL|VXI|PXI|VICP)[^:]*(?:::.*)?", re.IGNORECASE)
-_DEVICES = "/dev"
 _COM = re.compile(r"(?:\\\\\.\\)?(COM\d+)", re.IGNORECASE)
 
 
@@ -89,7 +88,7 @@ def parse_address(text: str, where: str) -> Address:
         return Address(text, "memory")
     if "://" in text:
         return _parse_url(text, where)
-    if _COM.fullmatch(text) or text.startswith("/"):
+    if _COM.fullmatch(text) or text.startswith("/"):  # also a link to a port, wherever it is
         return Address(text, "serial")
     if _VISA.fullmatch(text):
         return _parse_visa(text, where)

@@ -100,13 +100,13 @@ class Console:
                 f"{line[error.start]!r} cannot be sent, instruments read ASCII; send bytes with hex"
             ) from None
         if "?" not in line:
-            with self._answer():
+            with self._answer(line):
                 self.link.write(data)
                 self._last = self.link.drain(QUIET_S)
             self._show_text(self._last)
             return
         self.questions += 1
-        with self._answer():
+        with self._answer(line):
             self.link.write(data)
             answer = self.link.read_until(self.end)
             # Some controllers answer in lines that begin as a block does; their questions begin with the mark.
@@ -139,7 +139,7 @@ class Console:
         except ValueError:
             raise InputError(f"hex takes bytes of two digits each, as in hex 0D 32; got {text!r}") from None
         self._show_arrived()
-        with self._answer():
+        with self._answer(f"hex {text}"):
             self.link.write(data)
             self._last = self.link.drain(QUIET_S)
         if self._last:
@@ -159,14 +159,14 @@ class Console:
             self._show_text(arrived)
 
     @contextmanager
-    def _answer(self) -> Iterator[None]:
+    def _answer(self, line: str) -> Iterator[None]:
         """Tell a timeout; the link brings itself back in step before the next line."""
         try:
             with self.link.exchange():
                 yield
         except LinkTimeout as error:
             self.unanswered += 1
-            self.tell(str(error).removeprefix(f"{self.link.name}: "))
+            self.tell(f"{line}: {str(error).removeprefix(f'{self.link.name}: ')}")
 
     def _show_text(self, data: bytes) -> None:
         text = data.decode("ascii", "backslashreplace").removesuffix(self.end.decode("latin-1"))

@@ -92,13 +92,13 @@ def test_an_answer_that_only_begins_as_a_block_does(console):
     """``#19`` announces 9 bytes, and 6 come."""
     assert after(console, "VOLT?", "*IDN?") == [
         "#19.14 V",
-        "* waited 2 s for 4 bytes, got nothing",
+        "* VOLT?: waited 2 s for 4 bytes, got nothing",
         "Keysight Technologies,N5222B,EMULATOR,1.0",
     ]
 
 
 def test_silence_is_told_and_a_late_answer_is_no_other_questions(console):
-    assert after(console, "slow?") == ["* waited 2 s for an answer that ends in b'\\n', got nothing"]
+    assert after(console, "slow?") == ["* slow?: waited 2 s for an answer that ends in b'\\n', got nothing"]
     console.link.clock.sleep(3.0)
     assert after(console, "*IDN?") == ["* came unasked:", "late", "Keysight Technologies,N5222B,EMULATOR,1.0"]
 
@@ -214,7 +214,7 @@ def test_silence_from_a_pipe_is_told_in_the_exit_code(script, tmp_path):
     out, told, address = talk(script, "BROKEN?\n*IDN?\n", "--timeout", "0.05", cwd=tmp_path, rc=3)
     assert out == "Keysight Technologies,N5222B,EMULATOR,1.0\n"
     assert told.splitlines() == [
-        "waited 0.05 s for an answer that ends in b'\\n', got nothing",
+        "BROKEN?: waited 0.05 s for an answer that ends in b'\\n', got nothing",
         f"labtrain: talk ({address}): 1 of 2 questions had no answer",
     ]
 

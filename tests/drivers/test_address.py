@@ -82,12 +82,11 @@ ALL: dict[str, str] = {}  # canonical -> first spelling: two connectors are neve
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs real hardware: ports have one name on Windows")
-def test_a_port_by_its_link(tmp_path, monkeypatch):
+def test_a_port_by_its_link(tmp_path):
     port = tmp_path / "ttyUSB0"
     port.touch()
     by_id = tmp_path / "usb-FTDI_FT231X-if00-port0"
     by_id.symlink_to(port)
-    monkeypatch.setattr("labtrain.drivers.address._DEVICES", str(tmp_path))
     assert parse_address(str(by_id), "x").canonical == parse_address(str(port), "x").canonical == str(port)
 
 
