@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from labtrain.clock import SimulatedClock
+from labtrain.clock import RealClock, SimulatedClock
+from labtrain.drivers.address import parse_address
 from labtrain.drivers.backends.memory import MemoryLink
 from labtrain.drivers.blocks import block
 from labtrain.drivers.trace import read_trace
 from labtrain.errors import InputError, LinkClosed
+from labtrain.riglock import InstrumentLock
 from labtrain.talk import Console, described, parse_end
 from tests.drivers.servers import Script, tcp_server
 
@@ -251,6 +253,18 @@ def test_the_end_of_the_connection_ends_a_pipe(script, tmp_path):
 def test_addresses_that_do_not_open(arguments, rc, sentence, tmp_path):
     done = subprocess.run([*TALK, *arguments], input="", cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (rc, f"labtrain: {sentence}\n")
+
+
+def test_an_instrument_in_use_is_not_talked_to(script, tmp_path):
+    with tcp_server(script) as server:
+        address = f"tcp://127.0.0.1:{server.port}"
+        canonical = parse_address(address, "").canonical
+        visa = f"TCPIP::127.0.0.1::{server.port}::SOCKET"
+        with InstrumentLock("vna", address, RealClock(), canonical=canonical):
+            done = subprocess.run([*TALK, visa], input="*IDN?\n", capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"labtrain: talk ({visa}): in use by process {os.getpid()} (")
+    assert script.heard == []
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs real hardware: Windows has no pseudo terminals")
