@@ -17,7 +17,7 @@ from pydantic import Field
 from labtrain.clock import Clock
 from labtrain.config import Section
 from labtrain.drivers.link import Link
-from labtrain.errors import InputError, InstrumentError
+from labtrain.errors import InputError, InstrumentError, LinkTimeout
 from labtrain.limits import Limit
 
 T = TypeVar("T")
@@ -31,8 +31,10 @@ class InstrumentConfig(Section):
     address: str = Field(SIM, min_length=1, description="sim, tcp://host:port, a serial port or URL, a VISA resource")
     visa: str = Field("@py", description="VISA library for VISA resources: @py: pyvisa-py; @ivi: the system's")
     identity: Literal["any"] | None = Field(None, description="any: accept whatever instrument answers")
-    timeout_s: float = Field(5.0, gt=0, description="longest silence within an answer, beyond what a sweep takes")
-    open_timeout_s: float = Field(5.0, gt=0, description="deadline for opening the address")
+    timeout_s: float = Field(
+        5.0, gt=0, le=3600, description="longest silence within an answer, beyond what a sweep takes"
+    )
+    open_timeout_s: float = Field(5.0, gt=0, le=3600, description="deadline for opening the address")
 
 
 class Command(Generic[T]):
@@ -249,6 +251,14 @@ class Instrument(ABC):
 
     def _prepare(self) -> None:  # noqa: B027 (most protocols need nothing)
         """First words after the identity is known to be right, before the settings are read."""
+
+    def unanswered(self, asked: str, error: LinkTimeout) -> LinkTimeout:
+        """The same error as a sentence that says what was asked and what to do."""
+        told = str(error).removeprefix(f"{self.name}: ")
+        return LinkTimeout(
+            f"{self.name}: asked {asked!r}, {told}; check {self.link.where} and that it is ready, "
+            f"or raise rig.{self.link.who}.timeout_s"
+        )
 
     # -- what a driver fills -------------------------------------------------------------------------------------
 

@@ -205,11 +205,7 @@ class ScpiInstrument(Instrument):
                 yield
         except LinkTimeout as error:
             self._explain()
-            told = str(error).removeprefix(f"{self.name}: ")
-            raise LinkTimeout(
-                f"{self.name}: asked {question!r}, {told}; check {self.link.where} and that it is ready, "
-                f"or raise rig.{self.link.who}.timeout_s"
-            ) from error
+            raise self.unanswered(question, error) from error
 
     def _nonsense(self, question: str, got: str, wanted: str) -> InstrumentError:
         self.link.dirty = True
@@ -243,9 +239,12 @@ class ScpiInstrument(Instrument):
     def _emptied_queue(self) -> tuple[tuple[int, str], ...]:
         reports: list[tuple[int, str]] = []
         while len(reports) < _LONGEST_QUEUE:
-            with self.link.exchange():
-                self.link.write(b"SYST:ERR?\n")
-                answer = self.link.read_until(b"\n").decode("ascii", "backslashreplace").strip()
+            try:
+                with self.link.exchange():
+                    self.link.write(b"SYST:ERR?\n")
+                    answer = self.link.read_until(b"\n").decode("ascii", "backslashreplace").strip()
+            except LinkTimeout as error:
+                raise self.unanswered("SYST:ERR?", error) from error
             code, _, told = answer.partition(",")
             try:
                 number = int(code)

@@ -26,7 +26,7 @@ class Grid(Section):
 
     start: float = Field(gt=0, description="in Hz")
     stop: float = Field(gt=0, description="in Hz")
-    points: int = Field(ge=2)
+    points: int = Field(ge=2, le=1_000_000)
 
 
 def _form(value: Any) -> str:
@@ -82,8 +82,10 @@ class RoomConfig(Section):
 class CommissionConfig(Section):
     """The random patterns measured once, from which offset, scale and repeatability of each output are learned."""
 
-    patterns: int = Field(200, ge=10, description="random patterns")
-    repeats: int = Field(20, ge=2, description="of these, measured once more: what differs is noise and drift")
+    patterns: int = Field(200, ge=10, le=1_000_000, description="random patterns")
+    repeats: int = Field(
+        20, ge=2, le=1_000_000, description="of these, measured once more: what differs is noise and drift"
+    )
     seed: int = Field(0, ge=0, description="of the patterns, and of the simulated noise on them")
 
 

@@ -16,10 +16,15 @@ log = logging.getLogger("labtrain")
 class RecoveryConfig(Section):
     """The budget."""
 
-    per_shot: int = Field(4, ge=0, description="times a shot is measured again; 0: the first failure ends the run")
+    per_shot: int = Field(
+        4, ge=0, le=20, description="times a shot is measured again; 0: the first failure ends the run"
+    )
     per_run: int = Field(100, ge=0, description="the same, for all shots since the rig was opened")
     pause_s: float = Field(
-        0.5, ge=0, description="wait before instruments are opened again; twice as long each further time for a shot"
+        0.5,
+        ge=0,
+        le=60,
+        description="wait before instruments are opened again; twice as long each further time for a shot",
     )
 
 

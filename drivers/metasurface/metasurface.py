@@ -30,7 +30,9 @@ class MetasurfaceConfig(InstrumentConfig):
     n_pixels: int | None = Field(None, ge=1, description="pixels used, the first of all; default: all there are")
     group: tuple[Edge, Edge] = Field((1, 1), description="rows and columns of neighbouring elements that make a pixel")
     default_pattern: tuple[int, ...] | int = Field(0, description="safe state: one for all pixels, or one for each")
-    settle_s: float = Field(0.0, ge=0, description="wait after a pattern was acknowledged, before anything measures")
+    settle_s: float = Field(
+        0.0, ge=0, le=3600, description="wait after a pattern was acknowledged, before anything measures"
+    )
     verify: Literal["never", "first", "every"] = Field(
         "first", description="read back: never, after the first pattern since opening, after every one"
     )

@@ -63,7 +63,7 @@ class OpenSourceRis(Metasurface):
         """Settings of an OpenSourceRIS."""
 
         driver: Literal["open-source-ris"] = "open-source-ris"
-        timeout_s: float = Field(1.0, gt=0, description="longest silence before an answer")
+        timeout_s: float = Field(1.0, gt=0, le=3600, description="longest silence before an answer")
         serial_number: int | None = Field(None, ge=0, description="accept this board alone; default: any")
 
     shape = (16, 16)
@@ -89,7 +89,10 @@ class OpenSourceRis(Metasurface):
     def ask(self, question: str) -> str:
         with self.link.exchange():
             self.link.write(f"{question}\n".encode("ascii"))
-            answer = self._line()
+            try:
+                answer = self._line()
+            except LinkTimeout as error:
+                raise self.unanswered(_short(question), error) from error
             if not answer.startswith("#") or answer.startswith(_BANNER):
                 raise self._astray(question, answer)
             return answer
@@ -124,7 +127,7 @@ class OpenSourceRis(Metasurface):
     def _astray(self, asked: str, answer: str) -> LinkDesync:
         """The error for an answer that is none; reads what else is under way, for the rest of a banner."""
         heard = answer + "\n" + self.link.drain().decode("ascii", "backslashreplace")
-        asked = asked if len(asked) <= 20 else f"{asked[:11]}..."
+        asked = _short(asked)
         if any(sign in heard for sign in _BANNER):
             return LinkDesync(
                 f"{self.name}: restarted before it answered {asked!r}, its pattern is lost; if it does so again, "
@@ -141,7 +144,7 @@ class OpenSourceRis(Metasurface):
         try:
             return _told(self.serial_number)
         except (LinkTimeout, LinkDesync) as error:
-            why = str(error).removeprefix(f"{self.name}: ")
+            why = str(error.__cause__ or error).removeprefix(f"{self.name}: ")
             raise LinkRefused(
                 f"{self.name}: no OpenSourceRIS with firmware 1.1 or newer answered to '?SerialNo' ({why}); check "
                 f"{self.link.where} and that it is switched on"
@@ -175,6 +178,11 @@ class OpenSourceRis(Metasurface):
             if form.fullmatch(self._line()):
                 return
         raise LinkDesync(f"{self.name}: talks without being asked; check that no other program uses the port")
+
+
+def _short(order: str) -> str:
+    """For errors: a pattern is 64 digits long."""
+    return order if len(order) <= 20 else f"{order[:11]}..."
 
 
 def _order(elements: States) -> str:

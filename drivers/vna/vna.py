@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from labtrain.clock import Clock
 from labtrain.drivers.instrument import Instrument, InstrumentConfig
@@ -46,6 +46,13 @@ class VnaConfig(InstrumentConfig):
     receiver_max_dbm: float = Field(
         10.0, description="highest level allowed at a receiver: its damage level (data sheet) less a margin"
     )
+
+    @field_validator("frequency_limits_hz")
+    @classmethod
+    def _ascend(cls, limits: tuple[float, float] | None) -> tuple[float, float] | None:
+        if limits is not None and not 0 < limits[0] < limits[1]:
+            raise ValueError(f"{limits[0]:g} to {limits[1]:g} Hz is no range; give the lowest, then the highest")
+        return limits
 
 
 class Vna(Instrument):

@@ -230,6 +230,16 @@ def test_errors_while_settings_are_put_back_are_told(setup):
     assert not setup.link.is_open
 
 
+def test_a_queue_that_is_not_told_is_told_with_what_to_do(setup):
+    setup.wire.spoils = [silent]
+    with pytest.raises(LinkTimeout) as caught:
+        setup.bench.check_errors()
+    assert str(caught.value) == (
+        "bench (sim): asked 'SYST:ERR?', waited 2 s for an answer that ends in b'\\n', got nothing; check "
+        "rig.bench.address and that it is ready, or raise rig.bench.timeout_s"
+    )
+
+
 def test_a_queue_that_never_ends_is_left_alone(setup):
     setup.wire.spoils = [instead(b'-310,"System error"\n')] * 200
     with pytest.raises(ScpiError) as caught:

@@ -539,3 +539,19 @@ def test_time_passes_for_nobody_unless_asked(monkeypatch):
     with rig(clock, metasurface={"settle_s": 0.5}, real_time=True) as opened:
         opened.commission()
         assert clock.monotonic() > 30 * 0.5 and opened.layers[0].info.max_batch == 1
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("rig.frequencies_hz.points=2000000000", "must be at most 1000000"),
+        ("rig.commission.patterns=99999999999999999999", "must be at most 1000000"),
+        ("rig.vna.frequency_limits_hz=[6e9, 5e9]", "6e+09 to 5e+09 Hz is no range; give the lowest, then the highest"),
+        ("rig.vna.timeout_s=1e20", "must be at most 3600"),
+        ("rig.recovery.pause_s=1e20", "must be at most 60"),
+    ],
+)
+def test_what_no_rig_can_do_is_refused_with_the_config(override: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        experiment.load(ROOT / "config" / "microwave.yaml", [override])
+    assert sentence in str(caught.value)

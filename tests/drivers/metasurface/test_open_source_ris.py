@@ -125,7 +125,10 @@ def test_firmware_that_answers_late_is_told() -> None:
         bench.cable.trouble = [late(3.0)]
         with pytest.raises(LinkTimeout) as caught:
             surface.set_pattern(ONES)
-    assert str(caught.value) == "metasurface (sim): waited 1 s for an answer that ends in b'\\n', got nothing"
+    assert str(caught.value) == (
+        "metasurface (sim): asked '!0xFFFFFFFF...', waited 1 s for an answer that ends in b'\\n', got nothing; check "
+        "rig.metasurface.address and that it is ready, or raise rig.metasurface.timeout_s"
+    )
 
 
 @pytest.mark.parametrize("seconds", [1.01, 1.9, 2.5, 3.5])
