@@ -239,7 +239,8 @@ def init(
         raise InputError(
             f"{target}: cannot be written ({error.strerror}); choose another place with --to FILE"
         ) from None
-    print(f"{target} written; next: labtrain train {target}")
+    after = f"edit it from top to bottom, then: labtrain config check {target}"
+    print(f"{target} written; next: {after if name.endswith('-lab') else f'labtrain train {target}'}")
 
 
 @app.command()

@@ -117,6 +117,7 @@ def _reopened(folder: Path, clock: Clock, trace_io: Path | None) -> Iterator[tup
         experiment = stored_experiment(run)
         rig = open_rig(experiment, clock, trace_io, folder / "config.yaml")
         with LogFile(folder, clock), Guard(safe={"rig": rig.safe}, defers=False) as guard, rig:
+            rig.check = guard.check
             check_trace(rig)
             check_layers(run, rig)
             rig.serve(folder)

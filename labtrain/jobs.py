@@ -109,6 +109,7 @@ def train(
         _check_trials(experiment, table)
         rig = open_rig(experiment, clock, trace_io, loaded.source)
     with Guard("nothing was measured", {"rig": rig.safe}, defers=False) as guard, _naming_lines(loaded), rig:
+        rig.check = guard.check
         check_trace(rig)
         _check_network(experiment, rig, table)
         origin = (
@@ -166,6 +167,7 @@ def resume(
             return summary
         rig = open_rig(experiment, clock, trace_io, folder / "config.yaml")
         with Guard(f"go on with: labtrain resume {folder}", {"rig": rig.safe}, defers=False) as guard, rig:
+            rig.check = guard.check
             check_trace(rig)
             table = load_table(experiment)
             check_identity(run, rig, table)

@@ -184,7 +184,7 @@ class MicrowaveRig(Rig):
                     f"rig.world.bits: pixels of the simulated room have {self._world.bits}, those of the "
                     f"{driver_name(surface.config)} {surface.bits}; make them equal, or set rig.fidelity: physics"
                 )
-        recovery = Recovery(self.config.recovery, self._instrument_clock)
+        recovery = Recovery(self.config.recovery, self._instrument_clock, lambda: self.check())
         bench = InstrumentBench(vna, surface, self._world, self.config.frequencies(), recovery, self.clock)
         bench.prepare()
         return bench, surface.n_pixels, surface.bits

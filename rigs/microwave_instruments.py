@@ -13,7 +13,7 @@ from labtrain.drivers.metasurface.metasurface import Metasurface
 from labtrain.drivers.scpi import ScpiInstrument
 from labtrain.drivers.vna.calibration import Calibration
 from labtrain.drivers.vna.vna import Vna
-from labtrain.errors import InstrumentError, LinkDesync, MeasurementError
+from labtrain.errors import InstrumentError, Interrupted, LabtrainError, LinkDesync, MeasurementError
 from labtrain.rigs.microwave_bench import LARGEST, LONGEST_S, Bench, Complex, Frequencies, Readings, States
 from labtrain.rigs.recovery import Recovery
 from labtrain.sim.microwave import MicrowaveWorld
@@ -91,7 +91,7 @@ class InstrumentBench(Bench):
             if failure is not None:
                 raise failure
 
-    def _chunk(self, patterns: States, first: int) -> tuple[Readings, MeasurementError | None]:
+    def _chunk(self, patterns: States, first: int) -> tuple[Readings, LabtrainError | None]:
         """The shots from the first on that are good, up to a chunk, and why there are no more of them."""
         patterns, of = patterns[first : first + self.max_batch], len(patterns)
         started_s, until = self._clock.now(), self._clock.monotonic() + LONGEST_S
@@ -119,7 +119,7 @@ class InstrumentBench(Bench):
                 failures[at] += 1
                 try:
                     failures[at] = self._recover(error, f"shot {first + at} of {of}", int(failures[at]))
-                except MeasurementError as end:
+                except (MeasurementError, Interrupted) as end:
                     return Readings(s[:sure], attempts[:sure], started_s), end
 
     def _sweep(self) -> Complex:
@@ -146,7 +146,8 @@ class InstrumentBench(Bench):
     def _recover(self, error: InstrumentError, shot: str, failures: int) -> int:
         """Open the instruments again, as they were.
 
-        Returns the failures so far, with those on the way; raises MeasurementError when there are too many.
+        Returns the failures so far, with those on the way; raises MeasurementError when there are too many, and
+        Interrupted when somebody wants to stop.
         """
         while True:
             self._recovery.again(shot, failures, error)

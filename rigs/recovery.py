@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from pydantic import Field
 
@@ -36,10 +37,12 @@ class Recovery:
     config : RecoveryConfig
     clock : Clock
         Passes the pauses.
+    check : callable, optional
+        Raises Interrupted if somebody wants to stop: asked before each pause and after it.
     """
 
-    def __init__(self, config: RecoveryConfig, clock: Clock) -> None:
-        self._config, self._clock = config, clock
+    def __init__(self, config: RecoveryConfig, clock: Clock, check: Callable[[], object] = lambda: None) -> None:
+        self._config, self._clock, self._check = config, clock, check
         self.used = 0
 
     def again(self, shot: str, failures: int, error: InstrumentError) -> None:
@@ -58,7 +61,10 @@ class Recovery:
         ------
         MeasurementError
             If the budget is used up.
+        Interrupted
+            If somebody wants to stop.
         """
+        self._check()
         budget = self._config
         if failures > budget.per_shot:
             spent = f"{budget.per_shot} repetitions (rig.recovery.per_shot)"
@@ -71,5 +77,6 @@ class Recovery:
                 *(shot, error, failures, budget.per_shot, self.used, budget.per_run),
             )
             self._clock.sleep(budget.pause_s * 2.0 ** (failures - 1))
+            self._check()
             return
         raise MeasurementError(f"{shot}: no good reading after {spent}, at last: {error}") from error

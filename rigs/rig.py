@@ -6,7 +6,7 @@ import atexit
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -61,8 +61,12 @@ class Rig(ABC):
     config_file: Path | None
     """File the config came from, for errors; to be set before :meth:`open`."""
 
+    check: Callable[[], object]
+    """Raises if somebody wants to stop; a rig in trouble asks before it measures a shot again."""
+
     def __init__(self, config: RigConfig, clock: Clock) -> None:
         self.config = config
+        self.check = lambda: None
         self.clock = clock
         self.instruments: dict[str, Instrument] = {}
         self.trace_io: Path | None = None

@@ -10,7 +10,7 @@ import pytest
 
 from labtrain.clock import SimulatedClock
 from labtrain.drivers.vna.calibration import Calibration
-from labtrain.errors import InstrumentError, LinkRefused, LinkTimeout, MeasurementError
+from labtrain.errors import InstrumentError, Interrupted, LinkRefused, LinkTimeout, MeasurementError
 from labtrain.rigs.recovery import Recovery, RecoveryConfig
 from tests.rigs.microwaves import DRIVES, FaultyRig, emulator, rig
 
@@ -227,6 +227,25 @@ def test_the_budget_of_the_run_ends_it_too(caplog):
         "shot 6 of 9: no good reading after 4 repetitions in this run (rig.recovery.per_run), at last: vna (sim): hung "
         "up"
     )
+
+
+def test_who_stops_a_rig_in_trouble_waits_for_no_further_attempt(undisturbed, caplog):
+    """The shots that were good are handed out first, and nothing is opened again."""
+    kept, expected = undisturbed
+    with caplog.at_level(logging.WARNING, "labtrain"), FaultyRig(f"vna: no reply from 8 {SWEEP}") as opened:
+        opened.adopt(kept)
+        opened.restart(7)
+
+        def stopped():
+            raise Interrupted("stopped by Ctrl-C")
+
+        opened.check = stopped
+        good = []
+        with pytest.raises(Interrupted):
+            good.extend(opened.layers[0].measure(DRIVES))
+        y = np.concatenate([shots.y for shots in good])
+    assert caplog.records == [] and len(y) >= 6
+    assert y.tobytes() == expected[: len(y)].tobytes()
 
 
 def test_a_measurement_that_was_stopped_by_hand_goes_on_with_the_same_shot(undisturbed):
