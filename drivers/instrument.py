@@ -1,4 +1,4 @@
-"""Instrument, the base of every driver, and Command, a setting of an instrument in one statement.
+"""Instrument, the base of every driver on a Link, and Command, a setting of an instrument in one statement.
 
     if_bandwidth_hz = Command("IF bandwidth", get="SENS1:BAND?", set="SENS1:BAND {}", unit="Hz", limits="if_bandwidths")
 
@@ -7,34 +7,28 @@ reads and writes like an attribute; what is written is checked against the limit
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
-from types import TracebackType
-from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, overload
+from typing import Any, ClassVar, Generic, Literal, TypeVar, overload
 
 from pydantic import Field
 
 from labtrain.clock import Clock
-from labtrain.config import Section
+from labtrain.drivers.address import SIM, parse_address
+from labtrain.drivers.device import Device, DeviceConfig
 from labtrain.drivers.link import Link
 from labtrain.errors import InputError, InstrumentError, LinkTimeout
 from labtrain.limits import Limit
 
 T = TypeVar("T")
 
-SIM = "sim"
 
-
-class InstrumentConfig(Section):
-    """Keys that every driver's Config has; each declares its own ``driver`` as a Literal."""
+class InstrumentConfig(DeviceConfig):
+    """Keys of every driver that speaks through a Link."""
 
     address: str = Field(SIM, min_length=1, description="sim, tcp://host:port, a serial port or URL, a VISA resource")
     visa: str = Field("@py", description="VISA library for VISA resources: @py: pyvisa-py; @ivi: the system's")
     identity: Literal["any"] | None = Field(None, description="any: accept whatever instrument answers")
-    timeout_s: float = Field(
-        5.0, gt=0, le=3600, description="longest silence within an answer, beyond what a sweep takes"
-    )
-    open_timeout_s: float = Field(5.0, gt=0, le=3600, description="deadline for opening the address")
 
 
 class Command(Generic[T]):
@@ -134,8 +128,8 @@ def written(value: Any) -> str:
     return str(value)
 
 
-class Instrument(ABC):
-    """One instrument behind one link. The constructor stores; :meth:`open` does the first input or output.
+class Instrument(Device):
+    """One instrument behind one link.
 
     Parameters
     ----------
@@ -147,33 +141,39 @@ class Instrument(ABC):
 
     Config: ClassVar[type[InstrumentConfig]]
 
-    by_hand: ClassVar[str] = "switch it off by hand"
-    """What a person can do when :meth:`safe` fails; ends the error's sentence."""
+    config: InstrumentConfig
 
     serial: ClassVar[bool] = False
     """Whether it is reached through a serial port; an emulator for other programs then stands behind one too."""
 
     def __init__(self, link: Link, config: InstrumentConfig, clock: Clock) -> None:
-        self.link, self.config, self.clock = link, config, clock
-        self.identity = ""
+        super().__init__(config, clock)
+        self.link = link
         self._before: dict[str, Any] = {}
         link.synchronise = self._synchronise
 
     @property
     def name(self) -> str:
-        """For errors: ``vna (tcp://10.0.0.5:5025)``."""
         return self.link.name
 
-    def open(self) -> None:
-        """Open the link, check that the right instrument answers, and note the settings found.
+    @property
+    def address(self) -> str:
+        return self.config.address
 
-        Raises
-        ------
-        LinkRefused
-            If nothing opens at the address.
-        InstrumentError
-            If another instrument answers than this driver is for.
-        """
+    @property
+    def where(self) -> str:
+        return self.link.where
+
+    @property
+    def canonical(self) -> str | None:
+        found = parse_address(self.config.address, self.where)
+        return found.canonical if found.real else None
+
+    @property
+    def is_open(self) -> bool:
+        return self.link.is_open
+
+    def open(self) -> None:
         self.link.open()
         self.verify()
         self._prepare()
@@ -193,14 +193,15 @@ class Instrument(ABC):
             self._check_identity(identity)
         self.identity = identity
 
-    def close(self) -> None:
-        """Put back the settings found, but nothing that emits energy, and close the link; may be called twice.
+    def reach(self) -> None:
+        self.link.open()
+        self.link.dirty = True
+        self.verify()
 
-        Raises
-        ------
-        InstrumentError
-            If the settings could not be put back; the link is closed all the same.
-        """
+    def drop(self) -> None:
+        self.link.close()
+
+    def close(self) -> None:
         try:
             if self.link.is_open and self._before:
                 self.restore(self._before)
@@ -208,29 +209,12 @@ class Instrument(ABC):
             self._before = {}
             self.link.close()
 
-    def __enter__(self) -> Self:
-        try:
-            self.open()
-        except BaseException:
-            self.link.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self.safe()
-        finally:
-            self.close()
-
     @classmethod
     def commands(cls) -> dict[str, Command[Any]]:
         """All declared commands, by attribute name."""
         return {name: value for c in reversed(cls.__mro__) for name, value in vars(c).items() if type(value) is Command}
 
     def settings(self) -> dict[str, Any]:
-        """All settings worth keeping, JSON-compatible: for provenance, and to go back to."""
         return {n: getattr(self, n) for n, c in self.commands().items() if c.kept and c.get is not None}
 
     def restore(self, settings: dict[str, Any]) -> None:
@@ -249,7 +233,7 @@ class Instrument(ABC):
             f"{self.name}: asked {asked!r} for {wanted}, got {got!r}; check that the driver fits the instrument"
         )
 
-    def _prepare(self) -> None:  # noqa: B027 (most protocols need nothing)
+    def _prepare(self) -> None:
         """First words after the identity is known to be right, before the settings are read."""
 
     def unanswered(self, asked: str, error: LinkTimeout) -> LinkTimeout:
@@ -269,15 +253,6 @@ class Instrument(ABC):
     @abstractmethod
     def tell(self, order: str) -> None:
         """Send an order; where the protocol acknowledges orders, wait for that."""
-
-    @abstractmethod
-    def safe(self) -> None:
-        """Bring the instrument to its safe state: nothing radiates, nothing moves. May be called at any time."""
-
-    @property
-    @abstractmethod
-    def emulated(self) -> bool:
-        """Whether the instrument says of itself that it is an emulator."""
 
     @abstractmethod
     def _identify(self) -> str:

@@ -15,7 +15,7 @@ from labtrain import config as configuration
 from labtrain.bounded import in_turn
 from labtrain.clock import Clock, RealClock
 from labtrain.config import Registered, Section
-from labtrain.drivers.instrument import Instrument
+from labtrain.drivers.device import Device
 from labtrain.errors import InstrumentError
 from labtrain.experiment import registered
 from labtrain.riglock import Holder, InstrumentLock
@@ -109,7 +109,7 @@ class Stop:
         NotMadeSafe
             Naming each instrument that may still emit; the others are safe.
         """
-        reachable: list[Instrument] = []
+        reachable: list[Device] = []
         taken = {lock.who: lock for lock in locks(self._instruments, self._clock, self._config_file)}
         try:
             for who, instrument in self._instruments.items():
@@ -133,16 +133,16 @@ class Stop:
         (self.ended if isinstance(outcome, Ended) else self.instruments).append(outcome)  # type: ignore[arg-type]
         self._tell(outcome)
 
-    def _make_safe(self, instrument: Instrument) -> None:
+    def _make_safe(self, instrument: Device) -> None:
         try:
             try:
                 reach_and_make_safe(instrument)
             except Exception:  # whoever had it may have left it in the middle of something
-                instrument.link.close()
+                instrument.drop()
                 self._clock.sleep(_PAUSE_S)
                 reach_and_make_safe(instrument)
         finally:
-            instrument.link.close()
+            instrument.drop()
 
     def _take(self, lock: InstrumentLock) -> str:
         """Take the lock, over the end of its holder; or say why that was not possible."""

@@ -11,11 +11,12 @@ from typing import Any, cast
 import numpy as np
 
 from labtrain.clock import Clock, SimulatedClock
-from labtrain.drivers.address import make_link
+from labtrain.drivers.address import SIM, make_link
+from labtrain.drivers.device import Device
 from labtrain.drivers.emulators.emulator import Emulator, Reply
 from labtrain.drivers.emulators.keysight_pna import KeysightPna as KeysightPnaEmulator
 from labtrain.drivers.emulators.open_source_ris import OpenSourceRisEmulator
-from labtrain.drivers.instrument import SIM, Instrument, InstrumentConfig
+from labtrain.drivers.instrument import Instrument, InstrumentConfig
 from labtrain.drivers.metasurface.metasurface import Metasurface
 from labtrain.drivers.trace import Trace
 from labtrain.drivers.vna.calibration import Calibration
@@ -90,7 +91,7 @@ class MicrowaveRig(Rig):
                 )
         return made
 
-    def build_instruments(self) -> dict[str, Instrument]:
+    def build_instruments(self) -> dict[str, Device]:
         """Drivers of VNA and metasurface on their links, unopened; in a simulation with emulators behind them."""
         if self.config.fidelity == "physics":
             return {}
@@ -175,7 +176,7 @@ class MicrowaveRig(Rig):
             emulated, other = (vna, surface) if vna.emulated else (surface, vna)
             raise InstrumentError(
                 f"{emulated.name} is an emulator and {other.name} is not, so neither would see the other; "
-                f"correct {other.link.where}"
+                f"correct {other.where}"
             )
         if self._world is not None:
             self._elements(surface, self._world)
@@ -281,7 +282,7 @@ class MicrowaveRig(Rig):
             found["instruments"][name] = {
                 "kind": kind,
                 "driver": driver_name(instrument.config),
-                "address": instrument.config.address,
+                "address": instrument.address,
                 "identity": instrument.identity,
                 "settings": instrument.settings(),
             }
@@ -293,7 +294,7 @@ class MicrowaveRig(Rig):
 
     def environment(self) -> dict[str, float]:
         """The metasurface's supply voltage, read at most once a minute; nothing where it cannot be read."""
-        surface = self.instruments.get("metasurface")
+        surface = cast(Instrument | None, self.instruments.get("metasurface"))
         if surface is None or self.config.simulated or "supply_v" not in surface.commands():
             return {}
         now = self.clock.monotonic()

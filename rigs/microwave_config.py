@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from labtrain.config import Registered, Section
-from labtrain.drivers.instrument import SIM, InstrumentConfig
+from labtrain.drivers.address import SIM
+from labtrain.drivers.device import DeviceConfig
+from labtrain.drivers.instrument import InstrumentConfig
 from labtrain.drivers.metasurface.metasurface import MetasurfaceConfig
 from labtrain.drivers.vna.vna import VnaConfig
 from labtrain.registry import resolve
@@ -177,7 +179,7 @@ class MicrowaveConfig(RigConfig):
         return np.array(chosen)
 
 
-def driver_name(section: InstrumentConfig) -> str:
+def driver_name(section: DeviceConfig) -> str:
     """Name in the registry of an instrument's driver."""
     return str(getattr(section, "driver"))  # noqa: B009 (each driver declares it as a Literal of its own)
 

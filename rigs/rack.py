@@ -10,8 +10,7 @@ from pathlib import Path
 
 from labtrain.bounded import Call, in_turn
 from labtrain.clock import Clock
-from labtrain.drivers.address import parse_address
-from labtrain.drivers.instrument import Instrument
+from labtrain.drivers.device import Device
 from labtrain.errors import InputError, InstrumentError
 from labtrain.riglock import InstrumentLock
 from labtrain.safety import Failure, NotMadeSafe, told
@@ -26,16 +25,16 @@ class Rack:
 
     Parameters
     ----------
-    instruments : mapping of section name to Instrument
+    instruments : mapping of section name to Device
     clock : Clock
     config_file : Path, optional
         Named in errors.
     """
 
-    def __init__(self, instruments: Mapping[str, Instrument], clock: Clock, config_file: Path | None = None) -> None:
+    def __init__(self, instruments: Mapping[str, Device], clock: Clock, config_file: Path | None = None) -> None:
         self._instruments, self._clock, self._config_file = dict(instruments), clock, config_file
-        self._reached: list[Instrument] = []  # found to be the right ones, in the order in which they were opened
-        self._unsafe: list[Instrument] = []
+        self._reached: list[Device] = []  # found to be the right ones, in the order in which they were opened
+        self._unsafe: list[Device] = []
         self._locks: list[InstrumentLock] = []
         self._held = ExitStack()
 
@@ -99,14 +98,14 @@ class Rack:
         if failed:
             raise InstrumentError(f"settings not put back as found: {told(failed)}")
 
-    def _let_go(self, instrument: Instrument) -> None:
+    def _let_go(self, instrument: Device) -> None:
         if instrument in self._unsafe:
-            instrument.link.close()
+            instrument.drop()
         else:
             instrument.close()
 
 
-def locks(instruments: Mapping[str, Instrument], clock: Clock, config_file: Path | None = None) -> list[InstrumentLock]:
+def locks(instruments: Mapping[str, Device], clock: Clock, config_file: Path | None = None) -> list[InstrumentLock]:
     """A lock for each instrument that is not simulated, none taken yet.
 
     Raises
@@ -117,42 +116,37 @@ def locks(instruments: Mapping[str, Instrument], clock: Clock, config_file: Path
     found: dict[str, str] = {}
     made = []
     for section, instrument in instruments.items():
-        where = f"rig.{section}.address"
-        address = parse_address(instrument.config.address, where)
-        if not address.real:
+        canonical = instrument.canonical
+        if canonical is None:
             continue
-        same = found.setdefault(address.canonical, section)
+        same = found.setdefault(canonical, section)
         if same != section:
-            raise InputError(f"{instrument.name}: {same} has the same address; set {where} to that of the {section}")
-        made.append(
-            InstrumentLock(
-                section, instrument.config.address, clock, canonical=address.canonical, config_file=config_file
+            raise InputError(
+                f"{instrument.name}: {same} has the same address; set {instrument.where} to that of the {section}"
             )
-        )
+        made.append(InstrumentLock(section, instrument.address, clock, canonical=canonical, config_file=config_file))
     return made
 
 
-def make_safe(instrument: Instrument) -> None:
+def make_safe(instrument: Device) -> None:
     """Make an instrument safe; if it does not answer, or not in step, once more over a new connection."""
-    if instrument.link.is_open:
+    if instrument.is_open:
         try:
             instrument.safe()
         except Exception as error:  # whatever went wrong: what counts is that it ends safe
             log.info("%s: not safe at the first try (%s), opening it again", instrument.name, error)
         else:
             return
-        instrument.link.close()
+        instrument.drop()
     reach_and_make_safe(instrument)
 
 
-def reach_and_make_safe(instrument: Instrument) -> None:
+def reach_and_make_safe(instrument: Device) -> None:
     """Connect, check that the right instrument answers, and make it safe; no setting is read or changed before."""
-    instrument.link.open()
-    instrument.link.dirty = True  # whoever had it before may have stopped in the middle of a message
-    instrument.verify()
+    instrument.reach()
     instrument.safe()
 
 
-def patient(order: Iterable[Instrument], do: Callable[[Instrument], object]) -> list[Call]:
+def patient(order: Iterable[Device], do: Callable[[Device], object]) -> list[Call]:
     """Something to be done to each instrument, with time for a connection to prove dead and for a new one."""
     return [Call(i.name, partial(do, i), i.config.timeout_s + i.config.open_timeout_s + MARGIN_S) for i in order]

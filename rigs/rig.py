@@ -15,8 +15,8 @@ from pydantic import Field
 
 from labtrain.clock import Clock
 from labtrain.config import Section
+from labtrain.drivers.device import Device
 from labtrain.drivers.emulators.emulator import Emulator
-from labtrain.drivers.instrument import Instrument
 from labtrain.errors import InstrumentError
 from labtrain.layer import Array, Layer, Shots, ShotSink, Wrapper
 from labtrain.rigs.rack import Rack
@@ -52,7 +52,7 @@ class Rig(ABC):
 
     Config: ClassVar[type[RigConfig]]
 
-    instruments: dict[str, Instrument]
+    instruments: dict[str, Device]
     """Instruments by the name of their section, in the order in which they are opened; made safe in reverse."""
 
     trace_io: Path | None
@@ -68,7 +68,7 @@ class Rig(ABC):
         self.config = config
         self.check = lambda: None
         self.clock = clock
-        self.instruments: dict[str, Instrument] = {}
+        self.instruments: dict[str, Device] = {}
         self.trace_io: Path | None = None
         self.config_file: Path | None = None
         self._rack: Rack | None = None
@@ -104,7 +104,7 @@ class Rig(ABC):
             If an instrument refuses; :meth:`close` is then still to be called, as ``with`` does.
         """
 
-    def build_instruments(self) -> dict[str, Instrument]:
+    def build_instruments(self) -> dict[str, Device]:
         """New drivers on their links, by the names of their sections, in the order in which they are to be opened.
 
         No input or output: they may also be wanted to be made safe alone.
