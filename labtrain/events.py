@@ -28,6 +28,16 @@ class Commissioning:
 
 
 @dataclass(frozen=True)
+class Counted:
+    """Work that is only counted, such as a recording: `done` of `planned` of what `unit` names; 0 comes first."""
+
+    stage: str
+    done: int
+    planned: int
+    unit: str = "shots"
+
+
+@dataclass(frozen=True)
 class TrialStarted:
     """Trial `index`, from 0, of `count` begins, or goes on after a resume; 0 `ablations`: how many is not known."""
 
@@ -93,6 +103,7 @@ class RunFinished:
 Event = (
     RunStarted
     | Commissioning
+    | Counted
     | TrialStarted
     | ShotsArrived
     | StepDone

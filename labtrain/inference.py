@@ -19,7 +19,7 @@ from labtrain.datasets.reader import read_rows
 from labtrain.datasets.table import Table
 from labtrain.errors import RunError
 from labtrain.experiment import Experiment
-from labtrain.jobs import check_identity, check_layers, check_trace, open_rig, stored_experiment
+from labtrain.jobs import check_identity, check_layers, check_trace, open_rig, refuse_recording, stored_experiment
 from labtrain.layer import PhysicalLayer, Recorded, Shots
 from labtrain.logfile import LogFile
 from labtrain.rigs.rig import Rig
@@ -112,6 +112,7 @@ def predict(
 def _reopened(folder: Path, clock: Clock, trace_io: Path | None) -> Iterator[tuple[Experiment, Rig, Run, Guard]]:
     """A finished run with its rig, to measure more with what was trained."""
     with Run.open(folder, write=True, clock=clock) as run:
+        refuse_recording(run, f"take the responses with `labtrain export {folder}`")
         if not run.trials():
             raise RunError(f"{folder}: no trial is finished yet; go on with `labtrain resume {folder}` first")
         experiment = stored_experiment(run)

@@ -10,12 +10,12 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from time import gmtime, strftime
-from typing import Any
+from typing import Any, Protocol
 
 from labtrain import commissioning, provenance
 from labtrain import config as configuration
 from labtrain.clock import Clock, RealClock
-from labtrain.config import Loaded
+from labtrain.config import Loaded, Section
 from labtrain.datasets import split
 from labtrain.datasets.table import Table
 from labtrain.errors import InputError, Interrupted, LabtrainError, RunError, RunExists
@@ -23,7 +23,7 @@ from labtrain.events import Listener, RunFinished, RunStarted
 from labtrain.experiment import Experiment, registered
 from labtrain.logfile import LogFile
 from labtrain.plots import figures
-from labtrain.rigs.rig import Rig
+from labtrain.rigs.rig import Rig, RigConfig
 from labtrain.runs import Run
 from labtrain.safety import Guard, NotMadeSafe, signals_held
 from labtrain.storage import disk_errors, write_bytes
@@ -32,7 +32,7 @@ from labtrain.trial import Trial, load_table
 
 log = logging.getLogger("labtrain")
 
-_SETTING = re.compile(r"\b(?:rig|dataset|encoding|network|training|trials|run)(?:\.\w+)+")
+_SETTING = re.compile(r"\b(?:rig|record|dataset|encoding|network|training|trials|run)(?:\.\w+)+")
 
 SUMMARY = "summary.json"
 # What may differ when a run goes on; everything else would make another experiment of it.
@@ -46,13 +46,20 @@ RESUMABLE = (
 )
 
 
+class HasRig(Protocol):
+    """A configuration with a section ``rig``."""
+
+    @property
+    def rig(self) -> RigConfig: ...
+
+
 def open_rig(
-    experiment: Experiment,
+    experiment: HasRig,
     clock: Clock | None = None,
     trace_io: Path | None = None,
     config_file: Path | None = None,
 ) -> Rig:
-    """The rig that an experiment names, not opened yet: use it in a ``with`` block.
+    """The rig that a configuration names, not opened yet: use it in a ``with`` block.
 
     Parameters
     ----------
@@ -104,28 +111,21 @@ def train(
     """
     clock = clock or RealClock()
     experiment = loaded.value
-    with _naming_lines(loaded):
+    with naming_lines(loaded):
         table = load_table(experiment)
         _check_trials(experiment, table)
         rig = open_rig(experiment, clock, trace_io, loaded.source)
-    with Guard("nothing was measured", {"rig": rig.safe}, defers=False) as guard, _naming_lines(loaded), rig:
+    with Guard("nothing was measured", {"rig": rig.safe}, defers=False) as guard, naming_lines(loaded), rig:
         rig.check = guard.check
         check_trace(rig)
         _check_network(experiment, rig, table)
-        origin = (
-            provenance.collect()
-            | _identity(rig, table)
-            | {
-                "table": {"classes": table.classes, "feature_names": table.feature_names, "inputs": table.inputs},
-                "rig": rig.provenance(),
-                "config_file": str(loaded.source),
-                "config_source": loaded.text,
-                "overrides": list(loaded.overrides),
-            }
-        )
-        name = f"{strftime('%Y-%m-%d_%H-%M-%S', gmtime(clock.now()))}_{experiment.run.name or loaded.source.stem}"
+        data = {
+            "data": table.fingerprint,
+            "table": {"classes": table.classes, "feature_names": table.feature_names, "inputs": table.inputs},
+        }
         guard.defer()
-        with _new_run(Path(runs) / name, experiment, origin, clock) as run:
+        name = experiment.run.name or loaded.source.stem
+        with new_run(Path(runs), name, experiment, origin(loaded, rig) | data, clock) as run:
             guard.hint = f"go on with: labtrain resume {run.folder}"
             for key, value in experiment.run.notes.items():
                 run.note(f"{key}: {value}", kind="config")
@@ -157,6 +157,7 @@ def resume(
     """
     clock, folder = clock or RealClock(), Path(folder)
     with Run.open(folder, write=True, clock=clock) as run:
+        refuse_recording(run, "labtrain.recording.resume goes on with it")
         experiment = stored_experiment(run, overrides)
         text, parsed = configuration.dump(experiment), json.loads(experiment.model_dump_json())
         changes = run.config_changes(parsed, RESUMABLE)
@@ -186,7 +187,7 @@ def check(loaded: Loaded[Experiment]) -> None:
     InputError
         Naming the line of the file that the error is about.
     """
-    with _naming_lines(loaded):
+    with naming_lines(loaded):
         _check_trials(loaded.value, load_table(loaded.value))
 
 
@@ -202,7 +203,7 @@ def plan(loaded: Loaded[Experiment]) -> dict[str, Any]:
 
     The rig is opened for its widths and seconds per shot; nothing is measured.
     """
-    with _naming_lines(loaded):
+    with naming_lines(loaded):
         return _plan(loaded.value, loaded.source)
 
 
@@ -232,7 +233,7 @@ def _plan(experiment: Experiment, source: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _naming_lines(loaded: Loaded[Experiment]) -> Iterator[None]:
+def naming_lines(loaded: Loaded[Any]) -> Iterator[None]:
     """Add to an error about a setting where that setting stands, and what stands there if a variable is in it."""
     try:
         yield
@@ -249,13 +250,14 @@ def _naming_lines(loaded: Loaded[Experiment]) -> Iterator[None]:
         raise type(error)(f"{error} ({where}{': ' + line if '${' in line else ''})") from None
 
 
-def _new_run(folder: Path, experiment: Experiment, origin: dict[str, Any], clock: Clock) -> Run:
-    """A run in `folder`, or in the first of folder-2, folder-3, ... that nobody else has made."""
-    text, parsed = configuration.dump(experiment), json.loads(experiment.model_dump_json())
+def new_run(runs: Path, name: str, config: Section, origin: dict[str, Any], clock: Clock) -> Run:
+    """A run in the folder DATE_TIME_NAME of `runs`, or in the first of NAME-2, NAME-3, ... that nobody else has made."""
+    text, parsed = configuration.dump(config), json.loads(config.model_dump_json())
+    dated = f"{strftime('%Y-%m-%d_%H-%M-%S', gmtime(clock.now()))}_{name}"
     for suffix in count(1):
-        name = folder.name if suffix == 1 else f"{folder.name}-{suffix}"
+        folder = runs / (dated if suffix == 1 else f"{dated}-{suffix}")
         with suppress(RunExists):
-            return Run.create(folder.with_name(name), config_text=text, config=parsed, provenance=origin, clock=clock)
+            return Run.create(folder, config_text=text, config=parsed, provenance=origin, clock=clock)
     raise AssertionError("count() does not end")
 
 
@@ -292,8 +294,22 @@ def _check_network(experiment: Experiment, rig: Rig, table: Table) -> Trial:
     return trial
 
 
-def _identity(rig: Rig, table: Table) -> dict[str, Any]:
-    return {"layers": {layer.name: layer.info.fingerprint for layer in rig.layers}, "data": table.fingerprint}
+def origin(loaded: Loaded[Any], rig: Rig) -> dict[str, Any]:
+    """Where the shots of a new run come from: software, rig, configuration; JSON values."""
+    return provenance.collect() | {
+        "layers": {layer.name: layer.info.fingerprint for layer in rig.layers},
+        "y_units": {layer.name: layer.info.y_unit for layer in rig.layers},
+        "rig": rig.provenance(),
+        "config_file": str(loaded.source),
+        "config_source": loaded.text,
+        "overrides": list(loaded.overrides),
+    }
+
+
+def refuse_recording(run: Run, instead: str) -> None:
+    """Refuse what only a run that trained something can do."""
+    if run.kind == "recording":
+        raise RunError(f"{run.folder}: a recording of random drives, in which nothing was trained; {instead}")
 
 
 def check_layers(run: Run, rig: Rig) -> None:
@@ -317,8 +333,26 @@ def check_identity(run: Run, rig: Rig, table: Table) -> None:
 def _carry_out(
     experiment: Experiment, table: Table, rig: Rig, run: Run, guard: Guard, told: Sequence[Listener], begins: RunStarted
 ) -> dict[str, Any]:
-    """Train, write summary and figures, and leave the run with a true status however it ends."""
+    """Train, write summary and figures."""
     started = rig.clock.monotonic()
+    with status_kept(run, rig, told, begins) as listeners:
+        try:
+            commissioning.commission(rig, run, guard, listeners)
+            summary = Trainer(experiment, table, rig, run, guard, listeners).train()
+        finally:
+            safe_first(rig)
+        finish(run, summary, rig.clock.monotonic() - started)
+        figures(run)
+        run.mark("finished")
+        ends = RunFinished(len(summary["seeds"]), summary["test_accuracy"], summary["test_accuracy_sd"])
+        for listener in listeners:
+            listener(ends)
+    return summary
+
+
+@contextmanager
+def status_kept(run: Run, rig: Rig, told: Sequence[Listener], begins: RunStarted) -> Iterator[list[Listener]]:
+    """Log what happens in a run, and leave it with a true status however it ends; gives all listeners."""
     with LogFile(run.folder, rig.clock) as logged:
         listeners: list[Listener] = [logged, *told]
         try:
@@ -329,28 +363,21 @@ def _carry_out(
                 if dead := layer.info.dead_inputs:
                     log.info("rig: inputs %s of layer %s reach no output", ", ".join(map(str, dead)), layer.name)
             rig.serve(run.folder)
-            try:
-                commissioning.commission(rig, run, guard, listeners)
-                summary = Trainer(experiment, table, rig, run, guard, listeners).train()
-            finally:
-                _safe_first(rig)
-            summary |= {"shots_commission": commissioning.shots(run)}
-            summary |= {"seconds": rig.clock.monotonic() - started, "run": str(run.folder)}
-            with disk_errors(run.folder):
-                write_bytes(run.folder / SUMMARY, (json.dumps(summary, indent=2) + "\n").encode())
-            figures(run)
-            run.mark("finished")
-            ends = RunFinished(len(summary["seeds"]), summary["test_accuracy"], summary["test_accuracy_sd"])
-            for listener in listeners:
-                listener(ends)
+            yield listeners
         except BaseException as error:
             stopped = isinstance(error, Interrupted | KeyboardInterrupt)
             _finish_quietly(run, "interrupted" if stopped else "failed")
             raise
-    return summary
 
 
-def _safe_first(rig: Rig) -> None:
+def finish(run: Run, summary: dict[str, Any], seconds: float) -> None:
+    """Add to a summary what every run has, and write it."""
+    summary |= {"shots_commission": commissioning.shots(run), "seconds": seconds, "run": str(run.folder)}
+    with disk_errors(run.folder):
+        write_bytes(run.folder / SUMMARY, (json.dumps(summary, indent=2) + "\n").encode())
+
+
+def safe_first(rig: Rig) -> None:
     """Make safe before figures or a slow disk take their time; whatever fails is tried again, and told, on leaving."""
     with signals_held():
         try:

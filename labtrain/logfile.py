@@ -14,6 +14,7 @@ from labtrain.errors import LabtrainError, RunError
 from labtrain.events import (
     AblationStarted,
     Commissioning,
+    Counted,
     Event,
     RunFinished,
     RunStarted,
@@ -95,6 +96,11 @@ class LogFile:
             case Commissioning():
                 if event.shots == event.planned:
                     log.info("rig commissioned with %d shots", event.shots)
+            case Counted():
+                now, ends = self._clock.monotonic(), event.done in (0, event.planned)
+                if ends or now - self._step_at_s >= self._cadence_s:
+                    self._step_at_s = now
+                    log.info("%s: %d of %d %s", event.stage, event.done, event.planned, event.unit)
             case TrialStarted():
                 self._stage, self._trial, self._ablation = "", event, 0
                 done, planned = event.done_shots, event.planned_shots

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from labtrain.clock import Clock
-from labtrain.events import AblationStarted, Event, ShotsArrived, StepDone, Testing, TrialFinished, TrialStarted
+from labtrain.events import (
+    AblationStarted,
+    Counted,
+    Event,
+    ShotsArrived,
+    StepDone,
+    Testing,
+    TrialFinished,
+    TrialStarted,
+)
 
 RECENT_S = 10.0  # shots per second are those of about this long
 GRAIN_S = 0.25  # arrivals closer together are one
@@ -35,6 +44,8 @@ class Pace:
         self._whole_s: list[float] = []  # durations of trials seen from beginning to end
         # (time, shots of the trial); replaced as a whole, never changed: the display reads it from its own thread.
         self._arrivals: tuple[tuple[float, int], ...] = ()
+        self._counting: tuple[float, Counted] | None = None  # since when, and what was done then
+        self.counted: Counted | None = None
         self.shots = 0
         self.ablation = 0
 
@@ -51,6 +62,11 @@ class Pace:
                 self._trial_started_s = now
                 self.shots = event.done_shots
                 self._arrivals = ((now, event.done_shots),)
+            case Counted():
+                if self._counting is None or self._counting[1].stage != event.stage:
+                    self._counting, self._arrivals = (now, event), ()
+                self.counted, self.shots = event, event.done
+                self._arrive(now)
             case ShotsArrived():
                 self.shots = event.trial_shots
                 self._arrive(now)
@@ -107,10 +123,14 @@ class Pace:
     @property
     def sure(self) -> bool:
         """Whether a whole trial has been seen; before that the time left rests on guesses about the ablations."""
-        return bool(self._whole_s)
+        return bool(self._whole_s) or self.counted is not None
 
     def left_s(self) -> float | None:
         """Seconds until all trials are done; None while nothing can be said. Methods that stop early need less."""
+        if self._counting is not None and self.counted is not None:
+            (since, first), now = self._counting, self.counted
+            done = now.done - first.done
+            return (self._arrivals[-1][0] - since) / done * (now.planned - now.done) if done else None
         rates, fresh = self._rates(), self._trial.done_shots == 0
         rest = self._rest_s(rates)
         if self._whole_s:

@@ -21,6 +21,7 @@ from labtrain.clock import Clock, RealClock
 from labtrain.events import (
     AblationStarted,
     Commissioning,
+    Counted,
     Event,
     RunFinished,
     RunStarted,
@@ -35,7 +36,7 @@ from labtrain.methods.method import Metrics
 from labtrain.pace import Pace
 
 LINE_EVERY_S = 10.0
-UNTOLD_S = 2.0  # commissioning that is over sooner is not worth a line
+UNTOLD_S = 2.0  # commissioning or counting that is over sooner is not worth a line
 BAR = 28  # columns
 SAVED = "saved"
 
@@ -103,6 +104,10 @@ class Progress:
                 self._stage = f"commissioning, shots {done:,} of {planned:,}"
                 if self._pace.elapsed_s() < UNTOLD_S:
                     return
+            case Counted(stage=stage):
+                self._stage = stage
+                if self._pace.elapsed_s() < UNTOLD_S:
+                    return
             case TrialStarted():
                 self._trial, self._metrics, self._stage = event, None, "measuring"
             case StepDone(metrics=metrics):
@@ -122,7 +127,7 @@ class Progress:
         if self._live is None and not self.quiet and self._clock.monotonic() >= self._line_at_s + LINE_EVERY_S:
             self._line_at_s = self._clock.monotonic()
             quiet = self._pace.ablation or not self._trial.count
-            learned = [] if quiet else [*self._learned(), ", ".join(self._shots())]
+            learned = self._counted() if quiet else [*self._learned(), ", ".join(self._shots())]
             self._say(", ".join([self._where(), *learned, self._times()]))
 
     def _say(self, line: str) -> None:
@@ -146,6 +151,13 @@ class Progress:
         done, planned, recent = self._pace.shots, self._trial.planned_shots, self._pace.shots_per_s()
         return f"shots {done:,} of {planned:,}" if self._planned() else f"shots {done:,}", rate(recent)
 
+    def _counted(self) -> list[str]:
+        """What was counted, of what, and how fast; nothing where nothing is counted."""
+        if (counted := self._pace.counted) is None:
+            return []
+        recent = rate(self._pace.shots_per_s())
+        return [f"{counted.unit} {counted.done:,} of {counted.planned:,}", recent]
+
     def _planned(self) -> bool:
         """Whether the plan holds: a trial that goes on to more epochs measures anew what its plan counts once."""
         planned = self._trial.planned_shots
@@ -156,7 +168,8 @@ class Progress:
         if left is None or round(left) == 0:  # an estimate that has run out says nothing
             return elapsed
         about = "" if self._pace.sure else "about "
-        return f"{elapsed}, {about}{hours(left)} left for the whole run"
+        whole = "" if self._pace.counted is not None else " for the whole run"
+        return f"{elapsed}, {about}{hours(left)} left{whole}"
 
     def _finished(self, event: TrialFinished) -> str:
         """One line for the record: the result and, beside it, what each ablation reached."""
@@ -171,6 +184,11 @@ class Progress:
     # --- the live display ---------------------------------------------------------------------------------------------
 
     def _view(self) -> RenderableType:
+        if (counted := self._pace.counted) is not None:
+            bars = _bars()
+            bar = ProgressBar(max(1, counted.planned), counted.done, width=BAR)
+            bars.add_row(self._stage, bar, *self._counted())
+            return Group(bars, Text(self._times()))
         if not self._trial.count:
             return Text(f"{self._where()}, {self._times()}")
         parts: list[RenderableType] = [Text(self._where(), no_wrap=True, overflow="ellipsis")]

@@ -112,9 +112,8 @@ def runs_table(runs: Sequence[RunSummary]) -> RenderableType:
             table.add_row(Text(run.folder.name), "-", run.status, "-", "-", size(run.size_bytes))
         else:
             began = strftime("%Y-%m-%d %H:%M", gmtime(run.created_s))
-            table.add_row(
-                Text(run.folder.name), began, run.status, str(run.trials), f"{run.shots:,}", size(run.size_bytes)
-            )
+            trials = "-" if run.kind == "recording" else str(run.trials)
+            table.add_row(Text(run.folder.name), began, run.status, trials, f"{run.shots:,}", size(run.size_bytes))
     problems = [Text(run.problem, overflow="fold") for run in runs if run.problem]
     return Group(table, Text(), *problems) if problems else table
 

@@ -28,6 +28,8 @@ class RunSummary:
         Logged shots and finished trials.
     problem : str
         Why a broken run is broken; empty otherwise.
+    kind : str
+        As ``Run.kind``; empty if broken.
     """
 
     folder: Path
@@ -37,6 +39,7 @@ class RunSummary:
     shots: int = 0
     trials: int = 0
     problem: str = ""
+    kind: str = ""
 
 
 def list_runs(root: Path, clock: Clock) -> list[RunSummary]:
@@ -58,6 +61,8 @@ def _summary(folder: Path, clock: Clock) -> RunSummary:
     size = folder_bytes(folder)
     try:
         with Run.open(folder, write=False, clock=clock) as run:
-            return RunSummary(folder, size, run.status, run.created_s, run.shots_count(), len(run.trials()))
+            return RunSummary(
+                folder, size, run.status, run.created_s, run.shots_count(), len(run.trials()), kind=run.kind
+            )
     except RunError as error:
         return RunSummary(folder, size, problem=str(error))

@@ -306,6 +306,11 @@ class Run(ShotLog):
         return config
 
     @property
+    def kind(self) -> str:
+        """``training``, or ``recording`` for random drives that were measured and nothing else."""
+        return "recording" if "record" in self.config else "training"
+
+    @property
     def config_text(self) -> str:
         """The effective configuration as text."""
         return str(self._db.meta("config_text"))
