@@ -57,9 +57,6 @@ class CavityWaveform:
     _amplitude: Complex  # (modes,), without the newest inputs
     _last: Array  # (speakers + membranes,), the newest inputs
 
-    _amplitude: Complex  # (modes,), without the newest inputs
-    _last: Array  # (speakers + membranes,), the newest inputs
-
     def __init__(self, world: AcousticWorld, rate_hz: float, shot: int = 0) -> None:
         self._world, self._p, self.rate_hz = world, world.parameters, float(rate_hz)
         self._take(world.air(shot).cavity)
