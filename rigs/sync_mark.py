@@ -1,0 +1,129 @@
+"""The mark on an electrical loopback: band-limited noise that no two playbacks share, known sample by sample.
+
+A cable leads from an output to an input of the same converter, past the room. What comes back tells where a playback
+lies in the recording, to the sample, and that nothing was lost, repeated or delayed in between, on the way out as on
+the way in: it equals what was sent, but for the converter's latency and its filters, or something went wrong.
+
+The band leaves out what couplings and anti-aliasing filters change most, so that a short filter describes the loop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import irfft, next_fast_len, rfft
+from scipy.signal import firwin, oaconvolve
+
+Array = NDArray[np.float64]
+
+BAND = (0.02, 0.35)  # of the Nyquist frequency
+REACH = 16  # taps of the loop's filter before and behind its peak
+BLOCK = 32  # frames that are compared at once
+PROMINENT = 8.0  # times its neighbourhood, by which the correlation must rise where the mark is
+STRANGE = 0.02  # of the mark, by which a block may differ from what was expected
+NOISY = 4.0  # times its noise, likewise
+
+
+@cache
+def _filter() -> Array:
+    return np.asarray(firwin(255, BAND, pass_zero=False, fs=2.0), dtype=np.float64)
+
+
+def mark(seed: int, number: int, frames: int, peak: float) -> Array:
+    """The mark of one playback, (frames,): the same for the same seed and number alone.
+
+    Parameters
+    ----------
+    peak : float
+        Largest value, as a fraction of full scale.
+    """
+    draw = np.random.Generator(np.random.Philox(key=[seed & ((1 << 64) - 1), number])).choice((-1.0, 1.0), frames)
+    shaped = oaconvolve(draw, _filter(), mode="same")
+    return np.asarray(peak / np.abs(shaped).max() * shaped)
+
+
+def locate(sent: Array, received: Array) -> tuple[int, float]:
+    """Where a mark lies in a recording.
+
+    Parameters
+    ----------
+    sent : ndarray, (frames,)
+    received : ndarray, (more,)
+
+    Returns
+    -------
+    int
+        Lag at which `received[lag:]` begins with `sent`.
+    float
+        By how many times the correlation there exceeds its RMS elsewhere.
+    """
+    n = next_fast_len(len(sent) + len(received), real=True)
+    found = irfft(rfft(received, n) * np.conj(rfft(sent, n)), n)[: max(1, len(received) - len(sent) + 1)]
+    lag = int(np.abs(found).argmax())
+    elsewhere = np.delete(found, range(max(0, lag - REACH), min(len(found), lag + REACH + 1)))
+    rms = float(np.sqrt((elsewhere**2).mean())) if len(elsewhere) else 0.0
+    return lag, float(abs(found[lag]) / rms) if rms > 0 else (np.inf if found[lag] != 0 else 0.0)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """What the loop does to a mark.
+
+    Parameters
+    ----------
+    latency : int
+        Frames from output to input.
+    taps : ndarray, (2 REACH + 1,)
+        Its filter around that latency.
+    noise : float
+        RMS of what the filter does not explain.
+    level : float
+        RMS of the mark as it comes back.
+    """
+
+    latency: int
+    taps: Array
+    noise: float
+    level: float
+
+    def expected(self, sent: Array) -> Array:
+        """What should come back for a mark, (frames,), in its own frames: the latency is taken off."""
+        return np.asarray(oaconvolve(sent, self.taps, mode="same"))
+
+    @property
+    def tolerance(self) -> float:
+        """RMS of a block's difference at which it counts as wrong."""
+        return max(NOISY * self.noise, STRANGE * self.level)
+
+
+def learn_loop(sent: Array, received: Array) -> Loop | None:
+    """Latency and filter of a loop, from a mark (frames,) and the recording (more,) that began with it.
+
+    Returns None if the mark is not in it. The filter is the least-squares one (Wiener; Haykin, "Adaptive Filter Theory", ch. 2).
+    """
+    lag, prominence = locate(sent, received)
+    if prominence < PROMINENT:
+        return None
+    inner = slice(REACH, len(sent) - REACH)
+    shifted = np.stack([np.roll(sent, k)[inner] for k in range(-REACH, REACH + 1)], axis=1)
+    heard = received[lag : lag + len(sent)]
+    if len(heard) < len(sent):
+        return None
+    taps: Array = np.linalg.lstsq(shifted, heard[inner], rcond=None)[0].astype(np.float64)
+    explained = shifted @ taps
+    noise = float(np.sqrt(((heard[inner] - explained) ** 2).mean()))
+    return Loop(lag, taps, noise, float(np.sqrt((explained**2).mean())))
+
+
+def first_difference(expected: Array, received: Array, tolerance: float) -> int | None:
+    """First frame of the first block in which what came, (frames,), is not what was expected; None if all is well."""
+    wrong = expected - received
+    blocks = len(wrong) // BLOCK
+    if blocks == 0:
+        return None
+    rms = np.sqrt((wrong[: blocks * BLOCK].reshape(blocks, BLOCK) ** 2).mean(axis=1))
+    bad = np.flatnonzero(~(rms <= tolerance))
+    return int(bad[0]) * BLOCK if len(bad) else None
