@@ -18,6 +18,7 @@ from labtrain.errors import Interrupted, RunError
 from labtrain.events import (
     AblationStarted,
     Commissioning,
+    Counted,
     Listener,
     RunFinished,
     RunStarted,
@@ -86,6 +87,45 @@ def test_commissioning_is_shown_and_logged_if_it_takes_its_time(tmp_path: Path) 
     assert out.getvalue() == "commissioning, shots 30 of 50, 0:00:03 elapsed\n"
     (line,) = (tmp_path / "log.txt").read_text().splitlines()
     assert line.endswith("INFO rig commissioned with 50 shots")
+
+
+def test_what_is_only_counted_is_shown_with_its_pace_and_the_time_left(tmp_path: Path) -> None:
+    clock, out, progress = plain()
+    with progress, LogFile(tmp_path, clock, cadence_s=20.0) as logged:
+        for done in range(0, 1001, 100):
+            for listener in (progress, logged):
+                listener(Counted("recording", done, 1000))
+            clock.sleep(5.0)
+    assert out.getvalue().splitlines() == [
+        "recording, shots 100 of 1,000, 20/s, 0:00:05 elapsed, 0:00:45 left",
+        "recording, shots 300 of 1,000, 20/s, 0:00:15 elapsed, 0:00:35 left",
+        "recording, shots 500 of 1,000, 20/s, 0:00:25 elapsed, 0:00:25 left",
+        "recording, shots 700 of 1,000, 20/s, 0:00:35 elapsed, 0:00:15 left",
+        "recording, shots 900 of 1,000, 20/s, 0:00:45 elapsed, 0:00:05 left",
+    ]
+    counts = [line.rpartition("INFO ")[2] for line in (tmp_path / "log.txt").read_text().splitlines()]
+    assert counts == [f"recording: {done} of 1000 shots" for done in (0, 400, 800, 1000)]
+
+
+def test_what_is_over_soon_is_not_told() -> None:
+    clock, out, progress = plain()
+    with progress:
+        for done in range(0, 20, 5):
+            progress(Counted("measuring", done, 15))
+            clock.sleep(0.5)
+    assert out.getvalue() == ""
+
+
+def test_what_is_counted_has_a_bar() -> None:
+    clock, out = SimulatedClock(), io.StringIO()
+    progress = Progress(clock=clock)
+    for done in (0, 50):
+        progress(Counted("exporting", done, 100, "waveforms"))
+        clock.sleep(3.0)
+    Console(file=out, width=100).print(progress._view())
+    bar, times = out.getvalue().splitlines()
+    assert bar.startswith("exporting  ━") and "waveforms 50 of 100" in bar
+    assert times.startswith("0:00:06 elapsed, 0:00:03 left")
 
 
 # --- progress ---------------------------------------------------------------------------------------------------------
