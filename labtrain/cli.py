@@ -6,7 +6,7 @@ import csv
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -85,22 +85,138 @@ def train(
 
 @app.command()
 def resume(run: RunFolder, set_: Set = [], trace_io: TraceIo = None, as_json: Json = False) -> None:  # noqa: B006
-    """Go on with a run that was broken off; with --set training.epochs=300, beyond its end."""
-    from labtrain import jobs
+    """Go on with a run that was broken off; with --set training.epochs=300, beyond its end.
+
+    A recording goes beyond its end with --set record.shots=20000.
+    """
+    from labtrain import jobs, recording
+    from labtrain.clock import RealClock
     from labtrain.progress import Progress
+    from labtrain.runs import Run
 
+    with Run.open(run, write=False, clock=RealClock()) as opened:
+        recorded = opened.kind == "recording"
     with Progress() as progress:
-        summary = jobs.resume(run, set_, [progress], trace_io=trace_io)
-    _finish(summary, as_json)
+        summary = (recording if recorded else jobs).resume(run, set_, [progress], trace_io=trace_io)
+    _finish(summary, as_json, recorded)
 
 
-def _finish(summary: dict[str, Any], as_json: bool) -> None:
-    from labtrain.report import summary_table
+def _finish(summary: dict[str, Any], as_json: bool, recorded: bool = False) -> None:
+    from labtrain.report import recording_table, summary_table
 
     if as_json:
         _print_json(summary)
     else:
-        _show(summary_table(summary))
+        _show((recording_table if recorded else summary_table)(summary))
+
+
+@app.command()
+def measure(
+    config: ConfigFile,
+    rows: Annotated[
+        Path,
+        typer.Option("--input", metavar="CSV", help="drives: a column for each input, numbers from 0 to 1"),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="CSV file to write; default: standard output")
+    ] = None,
+    layer: Annotated[int, typer.Option(min=0, help="number of the rig's layer, counted from 0")] = 0,
+    set_: Set = [],  # noqa: B006
+    trace_io: TraceIo = None,
+    as_json: Json = False,
+) -> None:
+    """Measure the drives of a CSV file on a rig, as they are; prints CSV.
+
+    Of the configuration the section rig alone is looked at. The header of the
+    input may be left out.
+
+    Columns of the output: shot, counted from 0 in the order of the input;
+    x1, ..., as the instruments were really told; y1 (unit), ...;
+    sigma1 (unit), ... where the rig tells it; attempts. Rows are written as
+    they arrive: what stands there stays after Ctrl-C or an error.
+
+    With --json: the same as lists by column; with --out a summary alone.
+    """
+    from contextlib import nullcontext
+    from dataclasses import asdict
+
+    from labtrain import measuring
+    from labtrain.progress import Progress
+
+    loaded = measuring.load(config, set_)
+    kept: dict[str, Any] = {}
+
+    def keep(_: Any, shots: Any) -> None:
+        for name in ("x", "y", "sigma", "attempts"):
+            if (values := getattr(shots, name)) is not None:
+                kept.setdefault(name, []).extend(values.tolist())
+
+    with measuring.new_file(out) if out is not None else nullcontext(sys.stdout) as file:
+        take = keep if as_json and out is None else measuring.CsvShots(file)
+        # Rows on the same terminal show by themselves how far it is.
+        with Progress(quiet=out is None and not as_json and sys.stdout.isatty()) as progress:
+            try:
+                done = measuring.measure(loaded, rows, take, layer, [progress], trace_io=trace_io)
+            except BaseException:
+                if kept:
+                    _print_json(kept)
+                raise
+    if as_json:
+        _print_json(asdict(done) | kept | ({"out": str(out)} if out is not None else {}))
+
+
+@app.command()
+def record(
+    config: ConfigFile,
+    shots: Annotated[
+        int | None, typer.Option(min=1, help="random drives to measure; default: record.shots, 10000")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="of the drives; default: record.seed, 0")] = None,
+    layer: Annotated[
+        int | None, typer.Option(min=0, help="number of the rig's layer; default: record.layer, 0")
+    ] = None,
+    set_: Set = [],  # noqa: B006
+    runs: Runs = Path("runs"),
+    trace_io: TraceIo = None,
+    as_json: Json = False,
+) -> None:
+    """Measure random drives in a new run folder, which ends with pairs.npz: x, y and what else is known.
+
+    Of the configuration the sections rig, run and record alone are looked at.
+    A recording that was broken off goes on with: labtrain resume RUN.
+    """
+    from labtrain import recording
+    from labtrain.progress import Progress
+
+    asked = {"shots": shots, "seed": seed, "layer": layer}
+    options = [f"record.{name}={value}" for name, value in asked.items() if value is not None]
+    loaded = recording.load(config, [*set_, *options])
+    with Progress() as progress:
+        summary = recording.record(loaded, runs, [progress], trace_io=trace_io)
+    _finish(summary, as_json, recorded=True)
+
+
+@app.command()
+def export(
+    run: RunFolder,
+    format_: Annotated[
+        Literal["netcdf", "csv", "wav"], typer.Option("--format", help="wav: raw waveforms that were kept")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="file, or folder for wav; default: in the run folder")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write all logged shots of a run as NetCDF or CSV, a file for each layer, or its waveforms as WAV."""
+    from labtrain import export as exporting
+    from labtrain.progress import Progress
+
+    with Progress() as progress:
+        exported = exporting.export(run, format_, out, [progress])
+    if as_json:
+        _print_json([{"path": str(e.path), "layer": e.layer, "shots": e.shots, "y_unit": e.y_unit} for e in exported])
+    else:
+        print(*exported, sep="\n")
 
 
 @app.command()
@@ -115,7 +231,7 @@ def runs(root: Runs = Path("runs"), as_json: Json = False) -> None:
         _print_json(
             [
                 {"run": str(r.folder), "status": r.status, "trials": r.trials, "shots": r.shots,
-                 "bytes": r.size_bytes, "problem": r.problem}
+                 "bytes": r.size_bytes, "problem": r.problem, "kind": r.kind}
                 for r in found
             ]
         )  # fmt: skip

@@ -251,7 +251,7 @@ def naming_lines(loaded: Loaded[Any]) -> Iterator[None]:
 
 
 def new_run(runs: Path, name: str, config: Section, origin: dict[str, Any], clock: Clock) -> Run:
-    """A run in the folder DATE_TIME_NAME of `runs`, or in the first of NAME-2, NAME-3, ... that nobody else has made."""
+    """A run in folder DATE_TIME_NAME of `runs`, or in the first of NAME-2, NAME-3, ... that nobody else has made."""
     text, parsed = configuration.dump(config), json.loads(config.model_dump_json())
     dated = f"{strftime('%Y-%m-%d_%H-%M-%S', gmtime(clock.now()))}_{name}"
     for suffix in count(1):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
 from time import gmtime, strftime
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,7 @@ __all__ = [
     "plot_accuracy",
     "plot_confusion",
     "plot_goodness",
+    "recording_table",
     "runs_table",
     "summary_table",
 ]
@@ -146,6 +149,41 @@ def plan_table(plan: dict[str, Any]) -> RenderableType:
             ("disk, about", f"{size(plan['disk_bytes'])} for the shots alone; checkpoints and figures come on top"),
         ]
     )
+
+
+def recording_table(summary: dict[str, Any]) -> RenderableType:
+    """What was recorded, and how much the outputs vary with the drives.
+
+    Parameters
+    ----------
+    summary : dict
+        As :func:`labtrain.recording.record` gives it.
+    """
+    shots, attempts, repeats = summary["shots"], summary["attempts"], summary["repeats"]
+    each = f", each {repeats} times" if repeats > 1 else ""
+    commission = f"{summary['shots_commission']:,} commissioning, " if summary["shots_commission"] else ""
+    facts = [
+        ("shots", f"{commission}{shots:,} random drive{'s' * (shots != 1)} of {summary['n_in']} inputs{each}"),
+        ("repeated", f"{attempts - shots * repeats:,} readings were bad and taken again"),
+        ("wall time", f"{duration(summary['seconds'])} for this command"),
+        *_spreads(summary),
+    ]
+    if dead := summary["dead_inputs"]:
+        facts.append(("dead inputs", f"{', '.join(map(str, dead))} reach no output"))
+    return _facts([*facts, ("pairs", str(Path(summary["run"]) / "pairs.npz"))])
+
+
+def _spreads(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """Median and extremes over the outputs of what is told of each."""
+    unit = "" if summary["y_unit"] == "1" else f" {summary['y_unit']}"
+    found = []
+    for key, name, of in (("y_sd", "spread", "sd over the drives"), ("sigma", "sigma", "of one response")):
+        if values := summary[key]:
+            low, high = min(values), max(values)
+            where = f"from {low:.3g} (y{values.index(low) + 1}) to {high:.3g} (y{values.index(high) + 1})"
+            text = f"{of}, median of {len(values)} outputs {median(values):.3g}{unit}, {where}"
+            found.append((name, text))
+    return found
 
 
 def evaluation_table(rows: Sequence[dict[str, Any]]) -> RenderableType:

@@ -166,6 +166,10 @@ class ShotLog:
         """All logged shots, oldest first; of one layer if given."""
         return (chunk.shots for chunk in self.chunks(layer))
 
+    def layers(self) -> dict[str, int]:
+        """Layers that shots are logged of, in the order of their first ones, and how many these are."""
+        return dict(self._db.rows("SELECT layer, SUM(n) FROM chunks GROUP BY layer ORDER BY MIN(id)"))
+
     def shots_count(self, layer: str | None = None) -> int:
         """Number of logged shots."""
         return self._one("SELECT SUM(n) FROM chunks WHERE layer = IFNULL(?, layer)", layer) or 0

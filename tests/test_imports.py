@@ -33,7 +33,7 @@ FLOORS = (
     ("methods", "rigs", "experiment"),
     ("controls", "trial", "trainer", "events"),
     ("formatting", "pace", "plots", "progress", "report", "logfile", "commissioning", "jobs", "inference", "stop",
-     "emulate", "talk"),
+     "emulate", "talk", "measuring", "recording", "export"),
     ("cli", "__main__"),
 )  # fmt: skip
 # Third-party packages that the lowest floors may use, deferred imports included.

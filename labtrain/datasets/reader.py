@@ -62,6 +62,9 @@ class Sheet:
     delimiter : str
     remedy : str
         What to do about a missing column.
+    numbered : str, optional
+        The header may be left out: columns then have this name and a number from 1. A first line with a number in it
+        is no header.
 
     Raises
     ------
@@ -69,7 +72,7 @@ class Sheet:
         If there is no header, no row, or the text cannot be decoded.
     """
 
-    def __init__(self, data: bytes, name: str, delimiter: str, remedy: str) -> None:
+    def __init__(self, data: bytes, name: str, delimiter: str, remedy: str, numbered: str = "") -> None:
         self.name = name
         self._delimiter = delimiter
         self._remedy = remedy
@@ -77,8 +80,12 @@ class Sheet:
         records = self._parse(_decode(data, name))
         if not records:
             raise DataError(self._all() or f"{name}: the file is empty; give a header line and one line for each row")
-        self._header_line, header = records[0]
-        self.header = [cell.strip() for cell in header]
+        wide, self._header_line = "the header has {} columns", records[0][0]
+        if numbered and any(_parsed(cell) is not None for cell in records[0][1]):
+            wide = "the first row has {}"
+            records.insert(0, (self._header_line, [""] * len(records[0][1])))
+        header = [cell.strip() for cell in records[0][1]]
+        self.header = [name or f"{numbered}{i}" * bool(numbered) for i, name in enumerate(header, start=1)]
         for column in dict.fromkeys(self.header):
             if column and (times := self.header.count(column)) > 1:
                 self.tell(self._header_line, f"column {column} appears {times} times; rename the others")
@@ -89,7 +96,7 @@ class Sheet:
                 self.lines.append(line)
                 self._rows.append(cells)
             else:
-                self.tell(line, f"{len(cells)} values, the header has {len(self.header)} columns; correct the row")
+                self.tell(line, f"{len(cells)} values, {wide.format(len(self.header))}; correct the row")
         if len(records) == 1:
             self.tell(self._header_line, "a header and no rows; add one line for each row")
 
@@ -217,5 +224,40 @@ def read_rows(path: str | Path, feature_names: Sequence[str], delimiter: str = "
     for name in feature_names:
         log = name.startswith(LOG) and name not in sheet.header
         columns.append(sheet.numbers(name.removeprefix(LOG) if log else name, log))
+    sheet.check()
+    return [f"{path.name}:{line}" for line in sheet.lines], np.column_stack(columns)
+
+
+def read_drives(path: str | Path) -> tuple[list[str], Array]:
+    """Read drive vectors: a column of numbers from 0 to 1 for each input, in the order of the inputs.
+
+    A header may be there or not; its names are for people and for errors.
+
+    Parameters
+    ----------
+    path : str or Path
+        CSV file.
+
+    Returns
+    -------
+    rows : list of str
+        Where each row stands, ``"rows.csv:7"``.
+    drives : ndarray (n, columns), float64
+
+    Raises
+    ------
+    DataError
+        With a line for each error in the file.
+    """
+    path = Path(path)
+    sheet = Sheet(read_file(path, "--input"), path.name, ",", "", numbered="x")
+    columns = []
+    for name in sheet.header:
+        values = sheet.numbers(name)
+        columns.append(values)
+        for line, value in zip(sheet.lines, values.tolist(), strict=True):
+            if not (math.isnan(value) or 0.0 <= value <= 1.0):
+                found = f"column {name} holds {value!r}, needs a number from 0 to 1"
+                sheet.tell(line, f"{found}; correct or remove the row")
     sheet.check()
     return [f"{path.name}:{line}" for line in sheet.lines], np.column_stack(columns)
