@@ -12,7 +12,7 @@ import json
 import math
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,10 @@ from pydantic import Field, model_validator
 
 from labtrain.clock import Clock
 from labtrain.config import InputPath, Section
+from labtrain.drivers.address import SIM
+from labtrain.drivers.backends.memory_stream import MemoryStream, SoundEmulator
 from labtrain.drivers.device import Device, DeviceConfig
-from labtrain.drivers.sound_limits import OutputCheck, OutputLimits, sound_guard
+from labtrain.drivers.sound_limits import P0_PA, OutputCheck, OutputLimits, sound_guard
 from labtrain.drivers.stream import SampleStream
 from labtrain.errors import InputError
 
@@ -39,6 +41,7 @@ class LoopbackConfig(Section):
 class SoundConfig(DeviceConfig):
     """Keys of every driver of speakers and microphones."""
 
+    device: str = Field(SIM, min_length=1, description="sim, or its name")
     rate_hz: float = Field(48_000.0, gt=0, description="sample rate; exactly this one, or an error")
     speakers: tuple[int, ...] = Field((1, 2, 3, 4), min_length=1, description="output channels, from 1")
     microphones: tuple[int, ...] = Field((1, 2, 3, 4), min_length=1, description="input channels, from 1")
@@ -136,6 +139,37 @@ class SoundInterface(Device):
         self.stream = stream
         self._check_output: OutputCheck | None = None
 
+    @classmethod
+    def make(cls, who: str, config: SoundConfig, clock: Clock, emulator: SoundEmulator | None = None) -> Self:
+        """The driver on its stream, unopened.
+
+        Parameters
+        ----------
+        who : str
+            Section of the configuration: ``audio``.
+        emulator : SoundEmulator, optional
+            What answers at ``sim``: speakers, then its loopback; microphones, then its loopback.
+
+        Raises
+        ------
+        InputError
+            If the device is ``sim`` and there is no emulator.
+        """
+        if config.device != SIM:
+            return cls(cls._stream(who, config, clock), config, clock)
+        if emulator is None:
+            raise InputError(f"{who} (sim): nothing is simulated here; set rig.{who}.device to the name of a device")
+        loop = config.loopback is not None
+        stream = MemoryStream(
+            who,
+            emulator,
+            clock,
+            outputs=tuple(range(1, len(config.speakers) + loop + 1)),
+            inputs=tuple(range(1, len(config.microphones) + loop + 1)),
+            rate_hz=config.rate_hz,
+        )
+        return cls(stream, config, clock)
+
     @property
     def key(self) -> str:
         """Section of the configuration."""
@@ -190,6 +224,7 @@ class SoundInterface(Device):
             config.rate_hz,
         )
         if config.max_spl_db is not None and pascal is not None:
+            self._check_hearing(config.max_spl_db, pascal)
             columns = range(self.n_microphones)
             self.stream.watch = sound_guard(self.name, self.key, config.max_spl_db, pascal, config.rate_hz, columns)
         self.stream.open()
@@ -228,11 +263,21 @@ class SoundInterface(Device):
         """
         if self._check_output is None:
             raise InputError(f"{self.name}: is not open; call open() or use it in a with statement")
+        speakers = np.asarray(speakers, dtype=np.float64)
+        if speakers.ndim != 2 or speakers.shape[1] != self.n_speakers:
+            raise InputError(
+                f"{self.name}: asked to play an array of shape {speakers.shape}, needed (frames, {self.n_speakers}), "
+                f"a column for each of {self.key}.speakers"
+            )
+        if loopback is not None and not self.has_loopback:
+            raise InputError(f"{self.name}: asked to play a mark on a loopback, there is none; set {self.key}.loopback")
+        mark = np.zeros(len(speakers)) if loopback is None else np.asarray(loopback, dtype=np.float64)
+        if mark.shape != (len(speakers),):
+            raise InputError(
+                f"{self.name}: asked to play a mark of shape {mark.shape}, needed ({len(speakers)},) as the sound has"
+            )
         self._check_output(speakers)
-        if not self.has_loopback:
-            return self.stream.play(speakers)
-        mark = np.zeros(len(speakers)) if loopback is None else loopback
-        return self.stream.play(np.column_stack([speakers, mark]))
+        return self.stream.play(np.column_stack([speakers, mark]) if self.has_loopback else speakers)
 
     def record(self, start: int, frames: int, check: Callable[[], object] = lambda: None) -> Array:
         """As SampleStream.record: (frames, n_microphones [+ 1])."""
@@ -262,7 +307,22 @@ class SoundInterface(Device):
         told = json.dumps({"identity": self.identity, **limits}, sort_keys=True)
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
+    def _check_hearing(self, max_spl_db: float, pascal: Array) -> None:
+        """A microphone whose converter clips below the limit would never notice that it is exceeded."""
+        deaf = int(np.argmin(pascal))
+        most = 20.0 * math.log10(pascal[deaf] / math.sqrt(2.0) / P0_PA)
+        if most < max_spl_db:
+            raise InputError(
+                f"{self.name}: microphone {deaf + 1} clips at {most:.0f} dB SPL and cannot tell when max_spl_db "
+                f"{max_spl_db:g} is exceeded; turn its gain down and calibrate it again, or lower {self.key}.max_spl_db"
+            )
+
     # -- what a driver fills -------------------------------------------------------------------------------------
+
+    @classmethod
+    @abstractmethod
+    def _stream(cls, who: str, config: Any, clock: Clock) -> SampleStream:
+        """The stream to a device that is not ``sim``, unopened; `config` is the driver's own."""
 
     @abstractmethod
     def _identify(self) -> str:

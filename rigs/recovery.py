@@ -45,8 +45,8 @@ class Recovery:
         self._config, self._clock, self._check = config, clock, check
         self.used = 0
 
-    def again(self, shot: str, failures: int, error: InstrumentError) -> None:
-        """Return, after a pause, if the shot may be measured again.
+    def again(self, shot: str, failures: int, error: InstrumentError, *, reopens: bool = True) -> None:
+        """Return if the shot may be measured again; after a pause, if instruments are opened again first.
 
         Parameters
         ----------
@@ -56,6 +56,8 @@ class Recovery:
             Of this shot so far, the present one included.
         error : InstrumentError
             The present one.
+        reopens : bool
+            Whether the instruments failed, and not the shot alone.
 
         Raises
         ------
@@ -72,11 +74,14 @@ class Recovery:
             spent = f"{budget.per_run} repetitions in this run (rig.recovery.per_run)"
         else:
             self.used += 1
-            log.warning(
-                "%s: %s; instruments are opened again and it is repeated (%d of %d, in this run %d of %d)",
-                *(shot, error, failures, budget.per_shot, self.used, budget.per_run),
+            log.log(
+                logging.WARNING if reopens else logging.INFO,
+                "%s: %s; %sit is repeated (%d of %d, in this run %d of %d)",
+                *(shot, error, "instruments are opened again and " if reopens else ""),
+                *(failures, budget.per_shot, self.used, budget.per_run),
             )
-            self._clock.sleep(budget.pause_s * 2.0 ** (failures - 1))
-            self._check()
+            if reopens:
+                self._clock.sleep(budget.pause_s * 2.0 ** (failures - 1))
+                self._check()
             return
         raise MeasurementError(f"{shot}: no good reading after {spent}, at last: {error}") from error

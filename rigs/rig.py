@@ -61,11 +61,15 @@ class Rig(ABC):
     config_file: Path | None
     """File the config came from, for errors; to be set before :meth:`open`."""
 
+    ask: Callable[[str], bool] | None
+    """Asks whoever stands at the rig a question that is answered with yes or no; None: nobody does."""
+
     check: Callable[[], object]
     """Raises if somebody wants to stop; a rig in trouble asks before it measures a shot again."""
 
     def __init__(self, config: RigConfig, clock: Clock) -> None:
         self.config = config
+        self.ask = None
         self.check = lambda: None
         self.clock = clock
         self.instruments: dict[str, Device] = {}

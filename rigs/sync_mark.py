@@ -102,7 +102,7 @@ class Loop:
 def learn_loop(sent: Array, received: Array) -> Loop | None:
     """Latency and filter of a loop, from a mark (frames,) and the recording (more,) that began with it.
 
-    Returns None if the mark is not in it. The filter is the least-squares one (Wiener; Haykin, "Adaptive Filter Theory", ch. 2).
+    None if the mark is not in it. The filter is the least-squares one (Haykin, "Adaptive Filter Theory", ch. 2).
     """
     lag, prominence = locate(sent, received)
     if prominence < PROMINENT:

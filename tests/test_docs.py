@@ -29,7 +29,7 @@ def schema(model: type[Section], prefix: str, tag: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         if any(isinstance(item, Registered) for item in field.metadata):
-            found[f"{prefix}{name}"] = REQUIRED  # its own keys stand under its own heading
+            found[f"{prefix}{name}"] = REQUIRED if field.is_required() else field.default  # keys: under its own heading
         elif isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             found |= schema(field.annotation, f"{prefix}{name}.")
         elif name != tag:

@@ -1,0 +1,43 @@
+"""A simulated cavity behind an emulated converter, told which shot comes next: its answers then belong to the shot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from labtrain.drivers.emulators.sound import SoundRoom
+from labtrain.sim.acoustic import AcousticWorld
+from labtrain.sim.waveform import CavityWaveform
+
+ATTEMPTS = 64  # playbacks that may begin with one shot, each with noise of its own
+
+
+class SimulatedRoom:
+    """Keeps world and emulator together.
+
+    Parameters
+    ----------
+    world : AcousticWorld
+        Temperature, discs, the seed.
+    room : SoundRoom
+        In front of a CavityWaveform of that world.
+    """
+
+    def __init__(self, world: AcousticWorld, room: SoundRoom) -> None:
+        self._world, self._room = world, room
+
+    def begin(self, shot: int, attempt: int) -> None:
+        """A playback begins with this shot: silence, the cavity as it is then, noise of this shot and attempt."""
+        cavity = self._room.room
+        assert isinstance(cavity, CavityWaveform)
+        cavity.follow(shot)
+        self._room.begin(self._world.seed, shot * ATTEMPTS + attempt % ATTEMPTS)
+
+    def restart(self, seed: int) -> None:
+        """Another seed for noise and drift; disturbances are undone."""
+        self._world.restart(seed)
+
+    def state(self) -> dict[str, Any]:
+        return self._world.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._world.restore(state)
