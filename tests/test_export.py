@@ -226,8 +226,8 @@ def test_a_run_that_has_none_of_it_says_so():
     with pytest.raises(RunError) as caught:
         export("run", "wav")
     assert str(caught.value) == (
-        "run: no raw waveforms are kept in this run; acoustic rigs that play and record sound keep those of bad shots "
-        "and of a sample, in the run's folder waveforms; export the shots as netcdf or csv"
+        "run: no raw waveforms are kept in this run; acoustic rigs that play and record sound keep those of bad shots, "
+        "and of a share of the good ones (rig.shot.keep_good); export the shots as netcdf or csv"
     )
 
 

@@ -107,6 +107,9 @@ def test_pairs_are_what_was_logged_and_a_summary_tells_of_them():
     found = pairs(folder)
     assert sorted(found) == ["attempts", "time_s", "x", "y"]
     assert np.array_equal(found["x"], recording.drives(5, 0, 600, 4))
+    with jobs.open_rig(recording.load("cavity.yaml").value) as rig:
+        rig.restart(5)  # a simulated world has the noise and drift of the recording's seed
+        assert np.array_equal(rig.layers[0].forward(found["x"]), found["y"])
     with reading(folder) as run:
         assert np.array_equal(np.concatenate([shots.y for shots in run.shots()]), found["y"])
         assert (run.status, run.kind, run.provenance["y_units"]) == ("finished", "recording", {"acoustic": "Pa"})
