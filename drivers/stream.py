@@ -27,12 +27,13 @@ Samples = NDArray[np.float32]
 Array = NDArray[np.float64]
 
 FADE_S = 0.010  # of a playback that is broken off: too slow for a click
-KEPT_S = 30.0  # for which samples that nobody has asked for are kept once nothing is being played
+KEPT_S = 30.0  # for which input is kept; that of a playback or a recording, after its end
 POLL_S = 0.02  # between two questions whether somebody wants to stop
+STILL_S = 0.5  # after which a stream that should fade out is taken to stand still
 
 
 class SampleStream(ABC):
-    """A full-duplex stream. Backends fill `_open` and `_close`, and call :meth:`_exchange` for each buffer.
+    """A full-duplex stream. Backends fill `_open` and `_close`; each buffer is a :meth:`_next` and an :meth:`_arrived`.
 
     Parameters
     ----------
@@ -87,14 +88,16 @@ class SampleStream(ABC):
         self._reset()
 
     def _reset(self) -> None:
-        self._queue: deque[Samples] = deque()  # to be played from _now on
-        self._now = 0  # the next frame
+        self._queue: deque[Samples] = deque()  # to be played from _given on
+        self._given = 0  # output frames that the backend has taken
+        self._now = 0  # input frames that have come: between `_next` and `_arrived` fewer than `_given`
         self._ends = 0  # the first frame after all that is queued
+        self._wanted: list[tuple[int, int]] = []  # first frame and end of playbacks and recordings
         self._store: deque[tuple[int, Samples]] = deque()  # (first frame, what came)
         self._floor = 0  # the oldest frame that is kept
-        self._fade: Samples | None = None  # what is left of the fade-out
         self._cut = ""  # why the output is held silent
         self._ended = ""  # why nothing more will come
+        self._closing = False
 
     # -- what a backend fills ------------------------------------------------------------------------------------
 
@@ -109,6 +112,10 @@ class SampleStream(ABC):
     def _run(self, until: int) -> None:  # noqa: B027 (hardware runs by itself)
         """Go on to a frame, for a backend whose samples pass only when somebody waits for them."""
 
+    def _lost(self) -> str:
+        """Why nothing more will come, where the backend knows when it is asked but is not told; or nothing."""
+        return ""
+
     # -- what the caller uses ------------------------------------------------------------------------------------
 
     @property
@@ -122,7 +129,7 @@ class SampleStream(ABC):
 
     @property
     def now(self) -> int:
-        """The next frame to pass."""
+        """The next frame to come in."""
         return self._now
 
     def open(self) -> None:
@@ -143,12 +150,16 @@ class SampleStream(ABC):
 
     def close(self) -> None:
         """Fade out what is being played, and end the stream; a closed one stays as it is."""
-        if self._is_open:
-            try:
-                self.silence()
-            finally:
-                self._is_open = False
-                self._close()
+        with self._arrival:
+            if not self._is_open or self._closing:
+                return
+            self._closing = True  # from here on nothing can be queued behind the fade
+            self._arrival.notify_all()
+        try:
+            self.silence()
+        finally:
+            self._is_open = False
+            self._close()
 
     def __enter__(self) -> Self:
         self.open()
@@ -181,19 +192,21 @@ class SampleStream(ABC):
         UnsafeError
             If the output is being held silent (:attr:`watch`).
         """
-        samples = np.ascontiguousarray(out, dtype=np.float32)
-        if samples.ndim != 2 or samples.shape[1] != self.n_out or not (np.abs(samples) <= 1.0).all():
+        samples = np.array(out, dtype=np.float32, order="C")  # a copy: the caller may go on with its array
+        if samples.ndim != 2 or samples.shape[1] != self.n_out:
             raise InputError(
-                f"{self.name}: asked to play an array of shape {samples.shape}, needed (frames, {self.n_out}) of "
-                "fractions of full scale from -1 to 1"
+                f"{self.name}: asked to play an array of shape {samples.shape}, needed (frames, {self.n_out})"
             )
+        if not (np.abs(samples) <= 1.0).all():
+            worst = samples[~(np.abs(samples) <= 1.0)][0]
+            raise InputError(f"{self.name}: asked to play {worst:g} of full scale, allowed -1 to 1; lower the level")
         with self._arrival:
             self._check()
-            start = max(self._ends, self._now)
-            if self._ends <= self._now and not self._queue:
-                self._floor = max(self._floor, start)
-            self._queue.append(samples)
+            start = max(self._ends, self._given)
             self._ends = start + len(samples)
+            if len(samples):
+                self._queue.append(samples)
+                self._wanted.append((start, self._ends))
         return start
 
     def record(self, start: int, frames: int, check: Callable[[], object] = lambda: None) -> Array:
@@ -222,29 +235,32 @@ class SampleStream(ABC):
             If the output was silenced meanwhile (:attr:`watch`).
         """
         until = start + frames
-        self._run(until)
         with self._arrival:
-            if start < self._floor:
-                raise LinkDesync(
-                    f"{self.name}: asked input frame {start}, kept are those from {self._floor} on; read what is "
-                    f"played within {KEPT_S:g} s"
-                )
+            self._check_kept(start)
+            self._wanted.append((start, until))
             self._floor = start
             self._forget()
-            seen, since = self._now, self.clock.monotonic()
-            while self._now < until:
+        seen, since = -1, self.clock.monotonic()
+        while True:
+            self._run(min(until, self._now + round(self.rate_hz)))
+            with self._arrival:
+                self._arrival.wait_for(lambda: self._now >= until or self._trouble, POLL_S * self.real_time)
                 self._check()
-                self._arrival.wait(POLL_S)
-                check()
-                if self._now != seen:
-                    seen, since = self._now, self.clock.monotonic()
-                elif self.clock.monotonic() - since > self.timeout_s:
-                    raise LinkTimeout(
-                        f"{self.name}: no sample came for {self.timeout_s:g} s; check that the device is plugged in "
-                        f"and that no other program changed its settings ({self.where})"
-                    )
-            self._check()
-            kept = list(self._store)
+                self._check_kept(start)
+                now = self._now
+                if now >= until:
+                    kept = list(self._store)
+                    break
+            check()  # not within the lock: the converter's thread never waits for what it does
+            if why := self._lost():
+                self._end(why)
+            elif now != seen:
+                seen, since = now, self.clock.monotonic()
+            elif self.clock.monotonic() - since > self.timeout_s:
+                raise LinkTimeout(
+                    f"{self.name}: no sample came for {self.timeout_s:g} s; check that the device is plugged in "
+                    f"and that no other program changed its settings ({self.where})"
+                )
         return _cut_out(kept, start, until) if frames else np.empty((0, self.n_in))
 
     def transfer(self, out: ArrayLike, check: Callable[[], object] = lambda: None) -> Array:
@@ -253,17 +269,16 @@ class SampleStream(ABC):
         return self.record(self.play(samples), len(samples), check)
 
     def silence(self) -> None:
-        """Fade out within `FADE_S`, forget what is queued, and return once the last audible frame has passed.
+        """Fade out within `FADE_S`, forget what is queued, and return once the last audible frame was handed over.
 
-        May be called from any thread, at any time. A stream that stands still is silent: this does not wait for it.
+        May be called from any thread, at any time; what is played afterwards comes behind the fade. A stream that
+        stands still is silent: this does not wait for it.
         """
         with self._arrival:
-            silent_at = self._begin_fade()
+            silent_at = self._fade_out()
         self._run(silent_at)
-        until = self.clock.monotonic() + 2 * FADE_S + 0.05
         with self._arrival:
-            while self._now < silent_at and self._is_open and not self._ended and self.clock.monotonic() < until:
-                self._arrival.wait(0.005)
+            self._arrival.wait_for(lambda: self._now >= silent_at or self._ended, STILL_S)
 
     # -- what backends call --------------------------------------------------------------------------------------
 
@@ -281,13 +296,7 @@ class SampleStream(ABC):
                     self._queue[0] = block[len(part) :]
                 else:
                     self._queue.popleft()
-            if self._fade is not None:
-                faded, self._fade = self._fade[:frames], self._fade[frames:]
-                out[: len(faded)] *= faded
-                out[len(faded) :] = 0.0
-                if not len(self._fade):
-                    self._queue.clear()
-                    self._fade, self._ends = None, min(self._ends, self._now + frames)
+            self._given += frames
         return out
 
     def _arrived(self, samples: Samples) -> None:
@@ -296,41 +305,56 @@ class SampleStream(ABC):
         with self._arrival:
             if reason and not self._cut:
                 self._cut = reason
-                self._begin_fade()
+                self._fade_out()
             self._store.append((self._now, samples))
             self._now += len(samples)
-            kept = round(KEPT_S * self.rate_hz)
-            if self._now - self._ends > kept:
-                self._floor = max(self._floor, self._now - kept)
+            oldest = self._now - round(KEPT_S * self.rate_hz)
+            self._floor = max(self._floor, min([oldest, *(start for start, end in self._wanted if end > oldest)]))
             self._forget()
             self._arrival.notify_all()
 
     def _end(self, why: str) -> None:
-        """Nothing more will come: the device is gone."""
+        """Nothing more will come, the device is gone; the first reason stays."""
         with self._arrival:
-            self._ended = why
+            self._ended = self._ended or why
             self._arrival.notify_all()
 
     # -- within the lock -----------------------------------------------------------------------------------------
 
-    def _begin_fade(self) -> int:
-        """Fade out from the next frame on; the first silent frame."""
-        if not self._queue and self._fade is None:
-            return self._now
-        if self._fade is None:
-            count = max(1, round(FADE_S * self.rate_hz))
-            ramp = 0.5 + 0.5 * np.cos(np.pi * (np.arange(count) + 1) / count)
-            self._fade = ramp[:, None].astype(np.float32)
-        return self._now + len(self._fade)
+    def _fade_out(self) -> int:
+        """Put a fade-out of its next frames in the place of the queue; the first silent frame.
+
+        A fade within a fade is the product of both: it has no step either, and ends no later.
+        """
+        if not self._queue:
+            return self._given
+        count = max(1, round(FADE_S * self.rate_hz))
+        tail = np.concatenate([block[:count] for block in self._queue])[:count]
+        ramp = 0.5 + 0.5 * np.cos(np.pi * (np.arange(len(tail)) + 1) / count)
+        self._queue = deque([tail * ramp[:, None].astype(np.float32)])
+        self._ends = self._given + len(tail)
+        return self._ends
+
+    @property
+    def _trouble(self) -> bool:
+        return bool(self._cut or self._ended or self._closing or not self._is_open)
 
     def _forget(self) -> None:
         while self._store and self._store[0][0] + len(self._store[0][1]) <= self._floor:
             self._store.popleft()
+        self._wanted = [(start, end) for start, end in self._wanted if end > self._floor]
+
+    def _check_kept(self, start: int) -> None:
+        if start < self._floor:
+            raise LinkDesync(
+                f"{self.name}: asked input frame {start}, kept are those from {self._floor} on; read what is played "
+                f"within {KEPT_S:g} s"
+            )
 
     def _check(self) -> None:
         if self._cut:
             raise UnsafeError(self._cut)
-        if not self._is_open:
+        if self._closing or not self._is_open:
             raise LinkClosed(f"{self.name}: is not open; call open() or use it in a with statement")
         if self._ended:
             raise LinkClosed(f"{self.name}: {self._ended}")

@@ -63,7 +63,12 @@ class MemoryStream(SampleStream):
         pass
 
     def _run(self, until: int) -> None:
-        while self._now < until and not self._cut:
+        while self._now < until and not self._ended and (self._queue or not self._cut):
             out = np.zeros((min(BLOCK, until - self._now), self.emulator.n_out), dtype=np.float32)
             out[:, self._outputs] = self._next(len(out))
-            self._arrived(np.ascontiguousarray(self.emulator.process(out)[:, self._inputs], dtype=np.float32))
+            try:
+                came = self.emulator.process(out)
+            except BaseException:
+                self._end("its emulator failed; see the first error")
+                raise
+            self._arrived(np.ascontiguousarray(came[:, self._inputs], dtype=np.float32))
