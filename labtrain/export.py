@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from labtrain.clock import Clock, RealClock
-from labtrain.errors import InputError, MissingExtra, RunError
+from labtrain.errors import InputError, Interrupted, MissingExtra, RunError
 from labtrain.events import Counted, Listener
 from labtrain.measuring import columns, tell, writing
 from labtrain.runs import Run
@@ -240,6 +240,8 @@ def _whole(path: Path) -> Iterator[Path]:
         with writing(path):
             yield unfinished
             unfinished.replace(path)
+    except KeyboardInterrupt:
+        raise Interrupted(f"{path}: not written, stopped by Ctrl-C") from None
     finally:
         with suppress(OSError):
             shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink(missing_ok=True)

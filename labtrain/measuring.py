@@ -115,6 +115,7 @@ def measure(
                 f"{where[0]}: {drives.shape[1]} columns, layer {chosen.name!r} of this rig has {chosen.info.n_in} "
                 "inputs; give one column for each, in their order"
             )
+        guard.hint = f"0 of {len(drives):,} rows are done"
         guard.defer()
         started, done, attempts = clock.monotonic(), 0, 0
         with blas_threads(1):

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from labtrain import recording
 from labtrain.cli import app
 from labtrain.clock import SimulatedClock
-from labtrain.errors import InputError, MissingExtra, RunError
+from labtrain.errors import InputError, LabtrainError, MissingExtra, RunError
 from labtrain.events import Counted
 from labtrain.export import export
 from labtrain.layer import Shots
@@ -231,17 +231,22 @@ def test_a_run_that_has_none_of_it_says_so():
     )
 
 
-def test_an_export_that_fails_leaves_no_half_file(monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [(RunError("broken"), "broken"), (KeyboardInterrupt(), "out.csv: not written, stopped by Ctrl-C")],
+)
+def test_an_export_that_is_broken_off_leaves_no_half_file(monkeypatch, error, sentence):
     folder, _ = training()
 
     def broken(self: Run, layer: str) -> Any:
         yield from list(chunks(self, layer))[:1]
-        raise RunError("broken")
+        raise error
 
     chunks = Run.chunks
     monkeypatch.setattr(Run, "chunks", broken)
-    with pytest.raises(RunError):
+    with pytest.raises(LabtrainError) as caught:
         export(folder, "csv", "out.csv")
+    assert str(caught.value) == sentence
     assert sorted(path.name for path in Path().iterdir()) == ["run"]
 
 

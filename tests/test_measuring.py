@@ -216,6 +216,14 @@ def test_rows_stay_after_a_signal(number, monkeypatch):
     assert np.array_equal(rows[:, 1:5], x[: len(rows)])
 
 
+def test_a_signal_during_commissioning_says_that_nothing_is_done():
+    drives(6, 40)
+    stop = [lambda event: signal.raise_signal(signal.SIGINT)]
+    with pytest.raises(Interrupted) as caught:
+        measuring.measure(measuring.load("room.yaml"), "rows.csv", pytest.fail, listeners=stop)
+    assert str(caught.value) == "stopped by Ctrl-C, everything measured is kept; 0 of 40 rows are done"
+
+
 def test_rows_stay_after_a_shot_that_stays_bad(monkeypatch):
     drives(6, 40)
     rig = microwaves.FaultyRig("vna: no reply from 50 of SDATA")

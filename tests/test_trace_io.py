@@ -60,6 +60,6 @@ def test_a_rig_without_bytes_is_told(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("command", ["train", "resume", "evaluate", "predict", "talk"])
+@pytest.mark.parametrize("command", ["train", "resume", "evaluate", "predict", "measure", "record", "talk"])
 def test_every_command_that_measures_has_it(command):
     assert "--trace-io" in labtrain(command, "--help").stdout
