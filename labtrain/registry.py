@@ -20,7 +20,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "recorded": "labtrain.rigs.recorded:RecordedRig",
     },
     "drivers": {
+        "audio": "labtrain.drivers.audio:AudioInterface",
         "keysight-pna": "labtrain.drivers.vna.keysight_pna:KeysightPna",
+        "nidaqmx": "labtrain.drivers.daq:NiDaq",
         "open-source-ris": "labtrain.drivers.metasurface.open_source_ris:OpenSourceRis",
     },
     "methods": {

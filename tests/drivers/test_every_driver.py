@@ -10,9 +10,12 @@ import pytest
 
 from labtrain import registry
 from labtrain.config import Registered
+from labtrain.drivers.device import Device, DeviceConfig
 from labtrain.drivers.instrument import Command, Instrument, InstrumentConfig
 from labtrain.drivers.link import Link
 from labtrain.drivers.scpi import integer
+from labtrain.drivers.sound import SoundConfig, SoundInterface
+from labtrain.drivers.stream import SampleStream
 from labtrain.limits import Limit
 
 NAMES = registry.names("drivers")
@@ -20,19 +23,26 @@ every_driver = pytest.mark.parametrize("name", NAMES)
 
 
 def commands(*, settable: bool = False) -> list[Any]:
-    """All commands of all drivers, with ids that name them."""
+    """All commands of all instruments, with ids that name them."""
     return [
-        pytest.param(driver(name), command, id=f"{name}.{attribute}")
+        pytest.param(cls, command, id=f"{name}.{attribute}")
         for name in NAMES
-        for attribute, command in driver(name).commands().items()
+        if issubclass(cls := driver(name), Instrument)
+        for attribute, command in cls.commands().items()
         if command.set is not None or not settable
     ]
 
 
-def driver(name: str) -> type[Instrument]:
+def driver(name: str) -> type[Device]:
+    """What is registered: an instrument on a link, or speakers and microphones on a sample stream; no third kind."""
     found = registry.resolve("drivers", name)
-    assert isinstance(found, type) and issubclass(found, Instrument)
+    assert isinstance(found, type) and issubclass(found, Instrument | SoundInterface)
     return found
+
+
+def config_base(name: str) -> type[DeviceConfig]:
+    """Base of the Configs of its kind."""
+    return InstrumentConfig if issubclass(driver(name), Instrument) else SoundConfig
 
 
 class Untouchable:
@@ -51,15 +61,24 @@ def methods(cls: type) -> list[str]:
 
 
 UnusableLink: type[Link] = type("UnusableLink", (Link,), dict.fromkeys(methods(Link), touched))
+UnusableStream: type[SampleStream] = type(
+    "UnusableStream", (SampleStream,), dict.fromkeys(set(methods(SampleStream)) - {"_reset"}, touched)
+)
 
 
-def make(name: str) -> Instrument:
-    cls = driver(name)
-    return cls(UnusableLink(name, "nowhere", Untouchable()), cls.Config(), Untouchable())
+def make(name: str) -> Device:
+    cls, clock = driver(name), Untouchable()
+    if issubclass(cls, Instrument):
+        return cls(UnusableLink(name, "nowhere", clock), cls.Config(), clock)
+    assert issubclass(cls, SoundInterface)
+    stream = UnusableStream(name, "nowhere", clock, rate_hz=48_000.0, n_out=4, n_in=4)
+    config = cls.Config()
+    assert isinstance(config, SoundConfig)
+    return cls(stream, config, clock)
 
 
 def test_there_are_drivers() -> None:
-    assert {"keysight-pna", "open-source-ris"} <= set(NAMES)
+    assert {"audio", "keysight-pna", "open-source-ris"} <= set(NAMES)
 
 
 @every_driver
@@ -76,10 +95,11 @@ def test_it_is_documented(name: str) -> None:
 def test_its_config_is_its_own_and_described(name: str) -> None:
     cls = driver(name)
     config = vars(cls).get("Config")
-    assert isinstance(config, type) and issubclass(config, InstrumentConfig), "a nested Config of its own"
+    assert isinstance(config, type) and issubclass(config, config_base(name)), "a nested Config of its own"
     undescribed = [key for key, field in config.model_fields.items() if not field.description and key != "driver"]
     assert undescribed == []
-    assert config().address == "sim", "defaults for everything, so that a dry run needs no keys"
+    where = "address" if issubclass(cls, Instrument) else "device"
+    assert getattr(config(), where) == "sim", "defaults for everything, so that a dry run needs no keys"
 
 
 @every_driver
@@ -92,16 +112,16 @@ def test_its_name_is_the_tag_of_its_config(name: str) -> None:
 
 @every_driver
 def test_its_constructor_does_nothing_but_store(name: str) -> None:
-    instrument = make(name)
-    assert instrument.identity == ""
-    assert instrument.link.synchronise is not None
+    device = make(name)
+    assert device.identity == ""
+    assert not isinstance(device, Instrument) or device.link.synchronise is not None
 
 
 @every_driver
 def test_it_knows_its_safe_state(name: str) -> None:
     cls = driver(name)
     assert not inspect.isabstract(cls)
-    assert cls.safe is not Instrument.safe
+    assert cls.safe not in (Device.safe, Instrument.safe)
     assert cls.by_hand.strip()
     make(name).safe()  # never opened: there is nothing it could have switched on, and nobody to talk to
 
@@ -123,4 +143,5 @@ def test_a_command_that_sets_says_what_is_allowed(cls: type[Instrument], command
     assert command.unit or command.cast is not float, "a unit"
     if isinstance(command.limits, str):
         instrument = make(cls.Config.model_fields["driver"].default)
+        assert isinstance(instrument, Instrument)
         assert isinstance(command.limits_of(instrument), Limit)
