@@ -144,7 +144,8 @@ class LoopbackSync(Sync):
         if 4.0 * loop.noise > 0.1 * loop.level:
             raise InstrumentError(
                 f"{sound.name}: the loopback from output {cable.output} to input {cable.input} is too noisy "
-                f"({_db(loop.noise / loop.level):.0f} dB below the mark, needed -32 dB); raise its gain"
+                f"({_db(loop.noise / loop.level):.0f} dB of the mark, needed -32 dB); raise its gain; or outputs and "
+                "inputs do not share a clock"
             )
         self._loop = loop
         self._lag = fractional_lag(sent, received[: len(sent) + LATEST])
@@ -194,23 +195,27 @@ class LoopbackSync(Sync):
 
     def _measured_ppm(self, sent: Array, received: Array) -> float:
         """By how much the input's clock is faster, from both ends of a mark."""
-        part = min(len(sent) // 2, 8192)
+        part = min(len(sent) // 4, 8192)
         late, room = self._lag or 0.0, SEARCH
         if self._loop is None:
             late, room = float(locate(sent[:part], received)[0]), 256
         lags = []
-        for begin in (0, len(sent) - part):
+        end = len(sent) - part - SEARCH // 4  # a recording may end before the mark does, as late as it comes
+        for begin in (0, end):
             first = max(0, int(begin + late - room))
             piece = received[first : first + part + 2 * room]
             lags.append(first + fractional_lag(sent[begin : begin + part], piece) - begin)
-        return 1e6 * (lags[1] - lags[0]) / (len(sent) - part)
+        return 1e6 * (lags[1] - lags[0]) / end
 
     def _on_the_output_clock(self, recording: Array) -> Array:
         self.ppm = self._measured_ppm(self._sent, recording[:, -1])
-        part = min(len(self._sent) // 2, 8192)
+        part = min(len(self._sent) // 4, 8192)
+        rate = 1.0 + 1e-6 * self.ppm
+        # The lag is found for the middle of the part, and wanted for frame 0.
         lag = fractional_lag(self._sent[:part], recording[: part + round(self._lag) + SEARCH, -1])
-        # Frame n of the output is heard where the learned loop says, whatever the clocks' offset was by now.
-        return resampled(recording, lag - self._lag, self.ppm)
+        lag -= (rate - 1.0) * part / 2
+        # Frame n of the output lies at lag + n rate, and is to lie where it lay when the loop was learned: at n + _lag.
+        return resampled(recording, lag - self._lag * rate, self.ppm)
 
 
 class ReferenceSync(Sync):

@@ -13,13 +13,22 @@ BLOCK = 16_384  # frames interpolated at once
 
 
 def fractional_lag(sent: Array, received: Array) -> float:
-    """Lag in frames, with a fraction, at which `received` holds `sent`: the vertex of the correlation's peak."""
+    """Lag in frames, with a fraction, at which `received` holds `sent`.
+
+    The peak of the correlation gives the whole frames, the slope of the cross-spectrum's phase the rest (Carter, Proc.
+    IEEE 75:236, 1987).
+    """
     n = next_fast_len(len(sent) + len(received), real=True)
-    found = irfft(rfft(received, n) * np.conj(rfft(sent, n)), n)[: max(3, len(received) - len(sent) + 1)]
-    best = int(np.clip(np.abs(found).argmax(), 1, len(found) - 2))
-    before, at, after = found[best - 1 : best + 2] * np.sign(found[best])
-    curve = before - 2.0 * at + after
-    return best + (0.5 * (before - after) / curve if curve != 0 else 0.0)
+    reference = np.conj(rfft(sent, n))
+    found = irfft(rfft(received, n) * reference, n)[: max(1, len(received) - len(sent) + 1)]
+    lag = int(np.abs(found).argmax())
+    product = rfft(received[lag : lag + len(sent)], n) * reference
+    omega, weight = 2.0 * np.pi * np.arange(len(product)) / n, np.abs(product)
+    fraction = 0.0
+    for _ in range(3):  # phases wrap where the fraction is not small; each round leaves a smaller one
+        left = np.angle(product * np.exp(1j * omega * fraction) * np.sign(found[lag]))
+        fraction -= float((weight * omega * left).sum() / (weight * omega**2).sum())
+    return lag + fraction
 
 
 def resampled(recording: Array, offset: float, ppm: float) -> Array:

@@ -162,8 +162,6 @@ class SoundRoom:
     def connected(self) -> None:
         """A stream begins: silence everywhere; playbacks go on being counted."""
         self.begin(*self._key)
-        self._zeros = round(ONSET_S * self.rate_hz)  # as if it had been silent for long
-        self._onset = -1
 
     def begin(self, seed: int, counter: int) -> None:
         """Silence in the room and on the cables; noise starts from (seed, counter), hum from its first phase."""
@@ -171,6 +169,7 @@ class SoundRoom:
         self._draw = np.random.Generator(np.random.Philox(key=self._key))
         self.room.reset()
         self._frame = 0
+        self._zeros = round(ONSET_S * self.rate_hz)  # as if it had been silent for long
         self._delayed = np.zeros((self.converter.latency_frames, self.n_in))
         self._history = np.zeros((0, self.n_in))  # what came lately, for repeats
         self._struck: list[tuple[SoundFault, int]] = []  # faults of this playback, and their first frame
@@ -204,8 +203,8 @@ class SoundRoom:
         first, last = int(sounding.argmax()), len(sounding) - 1 - int(sounding[::-1].argmax())
         if self._zeros + first >= ONSET_S * self.rate_hz:
             self.playbacks += 1
-            self._onset = self._frame + first
-            self._struck = [(f, self._onset + f.at) for f in self.faults if f.playback == self.playbacks]
+            onset = self._frame + first
+            self._struck = [(f, onset + f.at) for f in self.faults if f.playback == self.playbacks]
         self._zeros = len(played) - 1 - last
 
     def _faults(self, *kinds: Kind) -> list[tuple[SoundFault, int]]:
