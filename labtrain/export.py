@@ -196,8 +196,8 @@ def _waveforms(folder: Path, target: Path, listeners: Sequence[Listener]) -> lis
     kept = sorted((folder / WAVEFORMS).glob("*.npz"))
     if not kept:
         raise RunError(
-            f"{folder}: no raw waveforms are kept in this run; acoustic rigs that play and record sound keep those of bad "
-            "shots, and of a share of the good ones (rig.shot.keep_good); export the shots as netcdf or csv"
+            f"{folder}: no raw waveforms are kept in this run; acoustic rigs that play and record sound keep those of "
+            "bad shots, and of a share of the good ones (rig.shot.keep_good); export the shots as netcdf or csv"
         )
     _refuse_existing(target)
     tell(listeners, Counted(STAGE, 0, len(kept), "waveforms"))
