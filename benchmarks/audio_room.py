@@ -127,7 +127,8 @@ def main(config: Path, folder: Path, server: str, keep: bool, overrides: Sequenc
     """Serve the room until the input ends."""
     rig = open_rig(experiment.load(config, overrides).value, RealClock())
     assert isinstance(rig, AcousticRig)
-    emulator = rig.build_room(rig.build_world())
+    emulator = rig.sound_room(rig.build_world())
+    assert emulator is not None, "the configuration has no section rig.audio"
     emulator.faults = tuple(SoundFault(**fault) for fault in json.loads((folder / "faults.json").read_text()))
     played = _Listening(emulator) if keep else emulator
     with JackRoom(played, DEVICE, server) as serving:

@@ -302,6 +302,75 @@ def plan(config: ConfigFile, set_: Set = [], as_json: Json = False) -> None:  # 
 
 
 @app.command()
+def survey(
+    config: ConfigFile,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="folder for survey.yaml and survey.html; default: survey-NAME")
+    ] = None,
+    tones: Annotated[
+        int | None, typer.Option(min=1, help="tones to propose; default: as many as the configuration has")
+    ] = None,
+    band: Annotated[tuple[float, float], typer.Option(metavar="LOW HIGH", help="where they may lie, in Hz")] = (
+        150.0,
+        1100.0,
+    ),
+    set_: Set = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Survey a new acoustic rig and propose tones, level, settling and averaging, each with its reason.
+
+    Plays for about a minute: silence, each speaker alone, a sweep of each,
+    shots at rising levels and again and again. Names dead speakers and
+    microphones, hum, resonances and nodes. Never louder than the limits in
+    rig.audio, nor than a shot at rig.shot.level.
+    """
+    from labtrain import experiment
+    from labtrain.progress import Progress
+    from labtrain.survey import run_survey
+    from labtrain.survey_report import survey_json, survey_text
+
+    loaded = experiment.load(config, set_)
+    with Progress() as progress:
+        asked = progress.asking if sys.stdin.isatty() else None
+        done = run_survey(loaded, out or Path(f"survey-{config.stem}"), tones, band, [progress], ask=asked)
+    if as_json:
+        _print_json(survey_json(done))
+    else:
+        _show(survey_text(done))
+
+
+@app.command()
+def calibrate(
+    config: ConfigFile,
+    microphone: Annotated[int, typer.Option(help="the one that the calibrator is on, from 1")],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="CSV file, for rig.audio.sensitivity_file; other rows in it stay")
+    ],
+    level_db: Annotated[float, typer.Option("--level-db", help="of the calibrator, in dB SPL")] = 94.0,
+    hz: Annotated[float, typer.Option("--hz", help="of the calibrator")] = 1000.0,
+    set_: Set = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Calibrate a microphone with a sound calibrator; the speakers stay silent.
+
+    Of the configuration the section rig alone is looked at.
+    """
+    from dataclasses import asdict
+
+    from labtrain import measuring
+    from labtrain.calibrating import calibrate as calibrating
+
+    found = calibrating(measuring.load(config, set_), microphone, out, level_db, hz)
+    if as_json:
+        _print_json(asdict(found) | {"microphone": microphone, "out": str(out)})
+    else:
+        print(
+            f"microphone {microphone}: {found.pascal_full_scale:.4g} Pa at full scale ({found.hz:.1f} Hz, "
+            f"{found.clear_db:.0f} dB above the rest); {out} written"
+        )
+
+
+@app.command()
 def note(run: RunFolder, text: Annotated[str, typer.Argument(help="for instance: moved a cable")]) -> None:
     """Add a note to a run; works while it is training."""
     from labtrain.clock import RealClock
@@ -380,14 +449,16 @@ def emulate(
 
     Prints a configuration that uses them: the given one with other addresses.
     On Linux serial instruments get a pseudo-terminal, unless --port names them.
+    Speakers and microphones become a sound card on a running JACK server.
 
     Faults: late 2.5 s, no reply, truncated 100 bytes, garbage, disconnect,
     reboot, error -230; then "at" or "from", and the number of the message:
     "vna: reboot at 20", "metasurface: late 2 s from 5 of Pattern".
+    Of a sound card: dropout, clip, slip, repeat, hum, mute, as in
+    "audio: dropout 40 frames at 2.5 s of 3", the third playback.
     """
     from labtrain import emulate as emulation
     from labtrain import experiment
-    from labtrain.drivers.emulators.faults import parse_fault
 
     def ready(serving: emulation.Serving) -> None:
         if out is not None:
@@ -400,7 +471,7 @@ def emulate(
             print(*(f"# {line}" for line in serving.listing()), serving.config, sep="\n", end="", flush=True)
 
     loaded = experiment.load(config, [*set_, *(["rig.real_time=true"] if timing else [])])
-    ports, faults = emulation.parse_ports(port), [parse_fault(text) for text in fault]
+    ports, faults = emulation.parse_ports(port), emulation.parse_faults(loaded, fault)
     emulation.emulate(loaded, ready, host=host, ports=ports, faults=faults)
 
 

@@ -1,5 +1,8 @@
 """The emulators of a configuration's rig, served to other programs: ``labtrain emulate CONFIG``.
 
+Instruments that speak bytes listen on TCP or a pseudo-terminal; an emulated converter becomes a sound card, as a client
+of a JACK server.
+
 All of them stand in front of one world, so that what one instrument does is seen by the others: a pattern written to
 the metasurface's serial port changes what the network analyser's socket reads.
 """
@@ -16,10 +19,12 @@ from typing import Any
 from labtrain.clock import Clock, RealClock
 from labtrain.config import Loaded
 from labtrain.drivers.emulators.emulator import Emulator
-from labtrain.drivers.emulators.faults import Fault, Faulty
+from labtrain.drivers.emulators.faults import Fault, Faulty, parse_fault
+from labtrain.drivers.emulators.jack import NAME, JackRoom
 from labtrain.drivers.emulators.outlet import Outlet
 from labtrain.drivers.emulators.pty import PtyOutlet
-from labtrain.drivers.emulators.serve import Server, TcpOutlet
+from labtrain.drivers.emulators.serve import POLL_S, Server, TcpOutlet
+from labtrain.drivers.emulators.sound import SoundFault, SoundRoom, parse_sound_fault
 from labtrain.errors import InputError, Interrupted
 from labtrain.experiment import Experiment
 from labtrain.jobs import open_rig
@@ -29,6 +34,7 @@ from labtrain.safety import Guard
 from labtrain.threads import blas_threads
 from labtrain.yaml_lines import dump_yaml
 
+JACK = "JACK Audio Connection Kit"  # as PortAudio calls it
 HEADER = "# Written by labtrain emulate; good as long as it runs.\n"
 
 
@@ -39,7 +45,8 @@ class Serving:
     Parameters
     ----------
     addresses : dict of dict
-        Instrument -> kind -> address: ``socket`` or ``pty`` for labtrain, ``visa`` for clients of VISA.
+        Instrument -> kind -> address: ``socket`` or ``pty`` for labtrain, ``visa`` for clients of VISA; ``device`` and
+        ``host_api`` of a sound card.
     config : str
         YAML, all effective values of the configuration with these addresses.
     """
@@ -50,7 +57,9 @@ class Serving:
     def listing(self) -> list[str]:
         """A line an address: ``vna: tcp://127.0.0.1:5025 (VISA: TCPIP::127.0.0.1::5025::SOCKET)``."""
         return [
-            f"{name}: {kinds.get('pty') or kinds['socket']} (VISA: {kinds['visa']})"
+            f"{name}: {kinds['device']} ({kinds['host_api']})"
+            if "device" in kinds
+            else f"{name}: {kinds.get('pty') or kinds['socket']} (VISA: {kinds['visa']})"
             for name, kinds in self.addresses.items()
         ]
 
@@ -77,7 +86,7 @@ def emulate(
     *,
     host: str = "127.0.0.1",
     ports: Mapping[str, int] | None = None,
-    faults: Sequence[tuple[str, Fault]] = (),
+    faults: Sequence[tuple[str, Fault | SoundFault]] = (),
     stopped: Callable[[], bool] | None = None,
     clock: Clock | None = None,
 ) -> None:
@@ -96,7 +105,7 @@ def emulate(
     ports : mapping of instrument to int, optional
         TCP ports; otherwise any that are free.
     faults : sequence of (instrument, Fault)
-        As :func:`labtrain.drivers.emulators.faults.parse_fault` gives them.
+        As :func:`parse_faults` gives them.
     stopped : callable, optional
         Asked several times a second whether to end.
 
@@ -104,10 +113,20 @@ def emulate(
     ------
     InputError
         If the rig has no instruments, an option names one that it does not have, or a port cannot be had.
+    InstrumentError
+        If a sound card is wanted and no JACK server runs, or it ends.
     """
     clock, ports = clock or RealClock(), ports or {}
     rig = open_rig(loaded.value, clock)
-    emulators = rig.emulators(rig.build_world())
+    world = rig.build_world()
+    if (room := rig.sound_room(world)) is not None:
+        _check_names([*ports, *(name for name, _ in faults)], {"audio": room}, "--port or --fault")
+        if ports:
+            raise InputError("--port audio: a sound card has no port; name one that speaks bytes, or leave it out")
+        room.faults = tuple(fault for _, fault in faults if isinstance(fault, SoundFault))
+        _serve_room(loaded, room, ready, stopped, clock)
+        return
+    emulators = rig.emulators(world)
     if not emulators:
         kind = loaded.value.rig.model_dump()["type"]
         raise InputError(
@@ -117,7 +136,9 @@ def emulate(
     for option, names in (("--port", ports), ("--fault", [name for name, _ in faults])):
         _check_names(names, emulators, option)
     for name in {name for name, _ in faults}:
-        emulators[name] = Faulty(emulators[name], [fault for of, fault in faults if of == name], name)
+        emulators[name] = Faulty(
+            emulators[name], [fault for of, fault in faults if of == name and isinstance(fault, Fault)], name
+        )
     with tempfile.TemporaryDirectory(prefix="labtrain-", ignore_cleanup_errors=True) as folder:
         outlets = [
             _outlet(loaded, name, emulator, clock, host, ports.get(name), Path(folder) / name)
@@ -129,6 +150,44 @@ def emulate(
                 server.run(lambda: guard.interrupted or (stopped is not None and stopped()))
         except Interrupted:
             pass  # as it is meant to end
+
+
+def _serve_room(
+    loaded: Loaded[Experiment],
+    room: SoundRoom,
+    ready: Callable[[Serving], None],
+    stopped: Callable[[], bool] | None,
+    clock: Clock,
+) -> None:
+    values: dict[str, Any] = loaded.value.model_dump(mode="json", by_alias=True)
+    card = {"device": NAME, "host_api": JACK}
+    values["rig"]["audio"] |= {**card, "driver": "audio"}
+    values["rig"]["fidelity"] = "instruments"
+    try:
+        with blas_threads(1), Guard() as guard, JackRoom(room) as serving:
+            ready(Serving({"audio": card}, HEADER + dump_yaml(values)))
+            while not guard.interrupted and not (stopped is not None and stopped()):
+                serving.check()
+                clock.sleep(POLL_S)
+    except Interrupted:
+        pass  # as it is meant to end
+
+
+def parse_faults(loaded: Loaded[Experiment], options: Sequence[str]) -> list[tuple[str, Fault | SoundFault]]:
+    """``--fault`` options: ``vna: late 2.5 s at 7``, and of a converter ``audio: dropout 40 frames at 2.5 s of 3``.
+
+    Raises
+    ------
+    InputError
+    """
+    found: list[tuple[str, Fault | SoundFault]] = []
+    for option in options:
+        name, _, rest = option.partition(":")
+        if name.strip() == "audio" and (rate_hz := getattr(loaded.value.rig, "rate_hz", None)) is not None:
+            found.append(("audio", parse_sound_fault(rest, rate_hz)))
+        else:
+            found.append(parse_fault(option))
+    return found
 
 
 def parse_ports(options: Sequence[str]) -> dict[str, int]:
@@ -147,7 +206,7 @@ def parse_ports(options: Sequence[str]) -> dict[str, int]:
     return ports
 
 
-def _check_names(names: Iterable[str], emulators: Mapping[str, Emulator], option: str) -> None:
+def _check_names(names: Iterable[str], emulators: Mapping[str, object], option: str) -> None:
     for name in names:
         if name not in emulators:
             raise InputError(

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from labtrain import commissioning, provenance
 from labtrain import config as configuration
+from labtrain.asking import at_terminal
 from labtrain.clock import Clock, RealClock
 from labtrain.config import Loaded, Section
 from labtrain.datasets import split
@@ -43,6 +44,9 @@ RESUMABLE = (
     "run.notes",
     "rig.vna.address",  # the same instruments, which say so themselves, on another connector
     "rig.metasurface.address",
+    "rig.audio.device",
+    "rig.audio.host_api",
+    "rig.audio.input_device",
 )
 
 
@@ -69,7 +73,7 @@ def open_rig(
         Where the experiment comes from, for errors that say how to stop whoever uses the rig already.
     """
     rig: Rig = registered("rigs", experiment.rig)(experiment.rig, clock or RealClock())
-    rig.trace_io, rig.config_file = trace_io, config_file
+    rig.trace_io, rig.config_file, rig.ask = trace_io, config_file, at_terminal()
     return rig
 
 

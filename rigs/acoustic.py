@@ -60,8 +60,10 @@ class AcousticRig(Rig):
         """A new cavity, before its first shot."""
         return AcousticWorld(self.config.parameters(), self.config.seed)
 
-    def build_room(self, world: AcousticWorld) -> SoundRoom:
-        """The emulated converter in front of a cavity."""
+    def sound_room(self, world: AcousticWorld) -> SoundRoom | None:
+        """The emulated converter in front of a cavity; None where the cavity alone answers."""
+        if self.config.audio is None:
+            return None
         config, p = self.config, world.parameters
         room = CavityWaveform(world, config.rate_hz)
         return SoundRoom(
@@ -75,7 +77,7 @@ class AcousticRig(Rig):
         config, self._room = self.config.sound, None
         if self.config.simulated:
             self._world = self.build_world()
-            self._room = self.build_room(self._world)
+            self._room = self.sound_room(self._world)
         driver: type[SoundInterface] = resolve("drivers", getattr(config, "driver"))  # noqa: B009 (each driver's Literal)
         return {"audio": driver.make("audio", config, self.clock, self._room)}
 

@@ -148,7 +148,8 @@ class AcousticConfig(RigConfig):
         InputError
             If the tones do not fit the simulation.
         """
-        chosen = {f.name: getattr(self, f.name) for f in fields(AcousticParameters) if f.name in type(self).model_fields}
+        has = type(self).model_fields
+        chosen = {f.name: getattr(self, f.name) for f in fields(AcousticParameters) if f.name in has}
         chosen |= {"tone_bins": self.tones, "bin_hz": 1.0 / self.period_s}
         if self.audio is not None:
             chosen |= {"speakers": len(self.sound.speakers), "microphones": len(self.sound.microphones)}

@@ -17,6 +17,7 @@ from labtrain.clock import Clock
 from labtrain.config import Section
 from labtrain.drivers.device import Device
 from labtrain.drivers.emulators.emulator import Emulator
+from labtrain.drivers.emulators.sound import SoundRoom
 from labtrain.errors import InstrumentError
 from labtrain.layer import Array, Layer, Shots, ShotSink, Wrapper
 from labtrain.rigs.rack import Rack
@@ -238,6 +239,10 @@ class Rig(ABC):
     def emulators(self, world: Any) -> dict[str, Emulator]:  # noqa: ARG002 (a rig without instruments has none)
         """Emulators of all instruments in front of one world, by the names of their sections."""
         return {}
+
+    def sound_room(self, world: Any) -> SoundRoom | None:  # noqa: ARG002 (most rigs make no sound)
+        """The emulated converter in front of a world, for a rig with speakers and microphones; else None."""
+        return None
 
     @property
     def commissioning_shots(self) -> int:

@@ -158,4 +158,7 @@ def _jack() -> Any:
         ) from None
     except OSError:
         raise MissingExtra("a JACK client needs JACK's library; run: apt install jackd2 (Debian, Ubuntu)") from None
+    # The library writes to the terminal what is told here in a sentence.
+    jack.set_error_function(lambda _: None)
+    jack.set_info_function(lambda _: None)
     return jack
