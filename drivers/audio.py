@@ -7,6 +7,7 @@ share finds both.
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -69,7 +70,10 @@ class AudioInterface(SoundInterface):
         if config.device == SIM:
             return None
         devices = "+".join(filter(None, [config.device, config.input_device]))
-        return f"audio:{full_host_api(config.host_api or '')}/{devices}".casefold()
+        host_api = full_host_api(config.host_api or "")
+        # A JACK server has devices of its own, and a computer may run several.
+        server = os.environ.get("JACK_DEFAULT_SERVER") if "jack" in host_api.casefold() else None
+        return f"audio:{host_api}/{devices}{f'@{server}' if server else ''}".casefold()
 
     @property
     def emulated(self) -> bool:
