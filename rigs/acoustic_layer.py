@@ -252,9 +252,10 @@ class SoundLayer(Layer):
         if self._config.readout == "modulus":
             # Not abs(): it may round differently at the end of an array than in its vectorised middle.
             y = np.sqrt(heard.real**2 + heard.imag**2)
-            return y.reshape(len(y), -1), spread.reshape(len(y), -1)
-        y = np.concatenate([heard.real, heard.imag], axis=2)
-        return y.reshape(len(y), -1), np.concatenate([spread, spread], axis=2).reshape(len(y), -1)
+        else:
+            y, spread = np.concatenate([heard.real, heard.imag], axis=2), np.concatenate([spread, spread], axis=2)
+        shape = len(y), self._info.n_out  # not -1, which cannot be told where no shot is good
+        return y.reshape(shape), spread.reshape(shape)
 
     def state(self) -> dict[str, Any]:
         return {"shot": self.shot, **({} if self._simulation is None else self._simulation.state())}
