@@ -331,8 +331,7 @@ def survey(
 
     loaded = experiment.load(config, set_)
     with Progress() as progress:
-        asked = progress.asking if sys.stdin.isatty() else None
-        done = run_survey(loaded, out or Path(f"survey-{config.stem}"), tones, band, [progress], ask=asked)
+        done = run_survey(loaded, out or Path(f"survey-{config.stem}"), tones, band, [progress])
     if as_json:
         _print_json(survey_json(done))
     else:
