@@ -48,19 +48,29 @@ class Room:
     def __init__(self, process: subprocess.Popen[str], folder: Path) -> None:
         self._process, self._folder = process, folder
         self._found: dict[str, Any] | None = None
+        self._heard: tuple[NDArray[np.float32], NDArray[np.float64]] | None = None
+
+    def sounded_s(self) -> float:
+        """When an output last got a sample that is not 0, while it was recorded; seconds since 1970-01-01."""
+        return float(np.fromfile(self._folder / "sounded")[0])
 
     def end(self) -> dict[str, Any]:
         """End it; its counts: ``xruns``, ``late``, ``playbacks``."""
         if self._found is None:
             told, _ = self._process.communicate("", timeout=60)
+            if self._process.returncode:
+                raise SystemExit(f"the room failed; the JACK server says: {(self._folder / 'jackd.log').read_text()}")
             self._found = json.loads(told.splitlines()[-1])
+            if (kept := self._folder / "heard.npz").exists():
+                with np.load(kept) as found:
+                    self._heard = found["samples"], found["times_s"]
         return self._found
 
     def heard(self) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """What the outputs got while it was recorded, (frames, outputs), and the time of each block of 256 frames."""
         self.end()
-        with np.load(self._folder / "heard.npz") as found:
-            return found["samples"], found["times_s"]
+        assert self._heard is not None, "jack_room(..., keep=True) records it"
+        return self._heard
 
 
 @contextmanager
@@ -99,16 +109,19 @@ def jack_room(
         try:
             yield serving
         finally:
-            serving.end()
-            server.terminate()
-            server.wait(20)
+            try:
+                serving.end()
+            finally:
+                server.terminate()
+                server.wait(20)
 
 
 class _Listening:
     """A SoundRoom that remembers what it was played."""
 
-    def __init__(self, inner: Any) -> None:
+    def __init__(self, inner: Any, folder: Path) -> None:
         self._inner = inner
+        self._sounded = np.memmap(folder / "sounded", np.float64, "w+", shape=(1,))
         self.n_out, self.n_in, self.rate_hz = inner.n_out, inner.n_in, inner.rate_hz
         self.samples: list[NDArray[np.float32]] = []
         self.times_s: list[float] = []
@@ -119,6 +132,8 @@ class _Listening:
     def process(self, out: NDArray[np.float32]) -> NDArray[np.float32]:
         self.samples.append(out.copy())
         self.times_s.append(time.time())
+        if out.any():
+            self._sounded[0] = self.times_s[-1]
         came: NDArray[np.float32] = self._inner.process(out)
         return came
 
@@ -130,7 +145,7 @@ def main(config: Path, folder: Path, server: str, keep: bool, overrides: Sequenc
     emulator = rig.sound_room(rig.build_world())
     assert emulator is not None, "the configuration has no section rig.audio"
     emulator.faults = tuple(SoundFault(**fault) for fault in json.loads((folder / "faults.json").read_text()))
-    played = _Listening(emulator) if keep else emulator
+    played = _Listening(emulator, folder) if keep else emulator
     with JackRoom(played, DEVICE, server) as serving:
         print("ready", flush=True)
         sys.stdin.read()
