@@ -16,7 +16,7 @@ Complex = NDArray[np.complex128]
 
 HEADROOM = 0.5  # of full scale: the largest sample that a proposed level may give at a microphone
 SPL_MARGIN_DB = 3.0
-STEADY = 4.0  # times the noise of the lowest level: above, the rig does something of its own
+UNSTEADY = 2.0, 0.01  # times the noise of the lowest level, and share of the tones: above both, the rig acts by itself
 
 
 def single_limit(config: SoundConfig) -> float:
@@ -89,7 +89,8 @@ def floor_digits(value: float) -> float:
 
 def highest_good(found: Linearity, limit: str) -> tuple[float, str]:
     """The highest of the levels played that clips nothing and leaves the rig steady, and why not more."""
-    good = (found.peak.max(axis=1) < 0.9) & (found.unsteady <= STEADY)
+    noise = found.between * found.levels / (found.between[0] * found.levels[0])
+    good = (found.peak.max(axis=1) < 0.9) & ((noise <= UNSTEADY[0]) | (found.between <= UNSTEADY[1]))
     best = int(good.argmin()) - 1 if not good.all() else len(good) - 1
     best = max(best, 0)
     if best == len(good) - 1:

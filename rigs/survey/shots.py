@@ -32,8 +32,8 @@ class Linearity:
         The least that products would need to be seen: three standard deviations of the noise taken off.
     peak : ndarray, (levels, microphones)
         Largest sample as a fraction of full scale.
-    unsteady : ndarray, (levels,)
-        Noise between periods against that of the lowest level.
+    between : ndarray, (levels,)
+        Noise between periods against the tones, as a ratio of amplitudes.
     """
 
     levels: Array
@@ -41,7 +41,7 @@ class Linearity:
     product_db: Array
     noise_db: Array
     peak: Array
-    unsteady: Array
+    between: Array
 
 
 def products(bins: Sequence[int], highest: int) -> list[int]:
@@ -77,7 +77,7 @@ def linearity(spectra: Complex, tones: Sequence[int], levels: Array, peak: Array
         10.0 * np.log10(np.maximum(products_power, 1e-30) / np.maximum(power, 1e-30)),
         10.0 * np.log10(np.maximum(seen, 1e-30) / np.maximum(power, 1e-30)),
         peak,
-        np.asarray(total / max(float(total[0]), 1e-30)),
+        np.sqrt(total / np.maximum(power, 1e-30)),
     )
 
 
