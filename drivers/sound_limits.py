@@ -77,8 +77,8 @@ class OutputCheck:
         self._refuse("peak", np.abs(speakers).max(axis=0, initial=0.0), limits.peak, "of full scale", "max_peak")
         joined = np.concatenate([self._tail, speakers])
         self._refuse("RMS", self._loudest(joined, SHORT_S), limits.rms, "of full scale in 0.1 s", "max_rms")
-        slow = self._loudest(joined, COIL_S)
         if limits.coil_rms_v is not None and limits.volts is not None:
+            slow = self._loudest(joined, COIL_S)
             most = np.full(len(slow), limits.coil_rms_v)
             self._refuse("RMS", slow * limits.volts, most, "V in 1 s", "max_coil_rms_v")
         if limits.spl_db is not None and limits.spl_full_scale_db is not None:
