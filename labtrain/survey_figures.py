@@ -30,8 +30,8 @@ def figures(found: Survey) -> list[tuple[str, Figure]]:
     return [
         (
             "Response: RMS over the speakers at each microphone (above), and by how much it changes when the room "
-            f"becomes {KELVIN:g} K warmer (below); proposed tones as vertical lines ({tones} Hz), resonances and nodes "
-            f"steeper than {limit:.1f} % as triangles, harmonics of the mains as ticks at the bottom.",
+            f"becomes {KELVIN:g} K warmer (below); proposed tones as vertical lines ({tones} Hz), places "
+            f"steeper than {limit:.1f} % as small marks at the top, harmonics of the mains as ticks at the bottom.",
             response(found),
         ),
         (
@@ -105,9 +105,9 @@ def response(found: Survey) -> Figure:
         for tone in found.tones_hz:
             axes.axvspan(tone - half, tone + half, color="0.92", zorder=0)
             axes.axvline(tone, color=INK, linewidth=1.6, zorder=1)
-    for kind, marker in (("resonance", "v"), ("node", "^")):
+    for kind, marker in (("resonance", "v"), ("node", "^"), ("steep place", "d")):
         at = [f.hz for f in found.tones.features if f.kind == kind]
-        above.plot(at, [top - 1.5] * len(at), marker, color=INK, markersize=6, fillstyle="none", label=f"{kind}s")
+        above.plot(at, [top - 1.5] * len(at), marker, color=INK, markersize=5, fillstyle="none", label=f"{kind}s")
     hum = [line.hz for line in found.idle.hum]
     above.plot(hum, [bottom + 1.5] * len(hum), "|", color=INK, markersize=9, label="hum")
     above.set_ylabel(f"level (dB re 1 {_unit(found)} per full scale)")
@@ -118,7 +118,7 @@ def response(found: Survey) -> Figure:
     below.set_xlabel("frequency (Hz)")
     below.set_xlim(*found.request.band_hz)
     _grid(above, below)
-    figure.legend(*above.get_legend_handles_labels(), loc="outside upper center", ncols=7, frameon=False, fontsize=8)
+    figure.legend(*above.get_legend_handles_labels(), loc="outside upper center", ncols=8, frameon=False, fontsize=8)
     return figure
 
 

@@ -50,8 +50,8 @@ class Decay:
     line: tuple[float, float] = (float("nan"), float("nan"))
 
 
-def decay(impulse: Array, rate_hz: float) -> Decay:
-    """Reverberation from impulse responses (frames, microphones, speakers)."""
+def decay(impulse: Array, rate_hz: float, before: int = 0) -> Decay:
+    """Reverberation from impulse responses (frames, microphones, speakers), time 0 being frame `before`."""
     size = max(1, round(BLOCK_S * rate_hz))
     blocks = len(impulse) // size
     energy = (impulse[: blocks * size] ** 2).reshape(blocks, size, -1).sum(axis=1)  # (blocks, pairs)
@@ -71,7 +71,7 @@ def decay(impulse: Array, rate_hz: float) -> Decay:
         return Decay(float("nan"), np.zeros(0), np.zeros(0))
     stop = int(np.median(ends))
     level: Array = 10.0 * np.log10(np.maximum(np.mean(curves, axis=0)[:stop], 1e-12))
-    time: Array = BLOCK_S * np.arange(stop, dtype=np.float64)
+    time: Array = BLOCK_S * np.arange(stop, dtype=np.float64) - before / rate_hz
     fitted = (level <= FITTED_DB[0]) & (level >= FITTED_DB[1])
     if fitted.sum() < 4 or level[-1] > FITTED_DB[1]:
         return Decay(float("nan"), time, level)

@@ -195,9 +195,9 @@ def survey(
     tell("done", planned, planned)
     return Survey(
         request, rate, player.unit, player.latency, sound.has_loopback, player.seconds, idle, wiring, tuple(speakers),
-        tuple(microphones), impulse, response, distortion, decay(impulse, rate), tones, settle_s, linear_range,
-        repeated, rank(at_tones, level, noise), level, (level_reason, told_products(made)), settle, average,
-        average_reason, loudest,
+        tuple(microphones), impulse, response, distortion, decay(impulse, rate, sweep.before), tones, settle_s,
+        linear_range, repeated, rank(at_tones, level, noise), level, (level_reason, told_products(made)), settle,
+        average, average_reason, loudest,
     )  # fmt: skip
 
 

@@ -38,7 +38,7 @@ def propose(rig: AcousticConfig, found: Survey) -> tuple[Proposal, ...]:
             "rig.settle_periods",
             rig.settle_periods,
             found.settle_periods,
-            (settled, f"and the ramp of {rig.shot.ramp_s:g} s"),
+            (settled, f"and the ramp takes {rig.shot.ramp_s:g} s"),
         ),
         Proposal("rig.average_periods", rig.average_periods, found.average_periods, found.average_reason),
         Proposal("rig.shot.level", rig.shot.level, found.level, found.level_reason),

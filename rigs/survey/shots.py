@@ -91,7 +91,8 @@ class Repeatability:
     total : ndarray
         Standard deviation between shots.
     noise : ndarray
-        What noise makes of it, from the differences between the periods of a shot.
+        What noise makes of it, from the differences between the periods of a shot; not more than all of it, for hum
+        differs between periods and averages out faster than noise.
     drift : ndarray
         The rest: temperature, gain, movement.
     per_period : ndarray
@@ -113,9 +114,9 @@ def repeatability(spectra: Complex, tones: Sequence[int]) -> Repeatability:
     size = np.maximum(amplitudes.mean(axis=0), 1e-30)
     # Of complex noise half of the power is in line with the tone, and that alone changes its modulus.
     one = np.sqrt(between_periods(part).mean(axis=0) / 2.0) / size
-    total, noise = amplitudes.std(axis=0, ddof=1) / size, one / np.sqrt(periods)
-    drift = np.sqrt(np.maximum(0.0, total**2 - noise**2))
-    return Repeatability(amplitudes, total, noise, drift, one)
+    total = amplitudes.std(axis=0, ddof=1) / size
+    noise = np.minimum(one / np.sqrt(periods), total)
+    return Repeatability(amplitudes, total, noise, np.sqrt(total**2 - noise**2), noise * np.sqrt(periods))
 
 
 @dataclass(frozen=True)

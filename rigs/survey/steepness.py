@@ -18,6 +18,8 @@ Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
 PER_KELVIN = 0.5 / 293.15
+LOW_DB = -6.0
+BESIDE = 3  # rows
 NEIGHBOURHOOD_OCTAVES = 0.33  # in which a level is compared
 
 
@@ -86,12 +88,12 @@ def _typical(level: Array, hz: Array) -> Array:
 
 @dataclass(frozen=True)
 class Feature:
-    """A steep place: a resonance, where the level rises, or a node, where it falls.
+    """A steep place: a resonance, where the level is high, a node, where it is low, or neither.
 
     Parameters
     ----------
     kind : str
-        ``resonance`` or ``node``.
+        ``resonance``, ``node`` or ``steep place``.
     hz : float
     microphone : int
         Where it is steepest, from 0.
@@ -109,7 +111,7 @@ class Feature:
     def __str__(self) -> str:
         if self.kind == "node":
             return f"node of microphone {self.microphone + 1} at {self.hz:.1f} Hz ({self.level_db:+.0f} dB)"
-        return f"resonance at {self.hz:.1f} Hz (Q about {self.steepness / 2:.0f}, microphone {self.microphone + 1})"
+        return f"{self.kind} at {self.hz:.1f} Hz (Q about {self.steepness / 2:.0f}, microphone {self.microphone + 1})"
 
 
 def badness(response: Response, limit: float, deep_db: float) -> Array:
@@ -131,9 +133,11 @@ def steep_features(response: Response, limit: float, deep_db: float, apart_hz: f
         if worst[k] < 1.0:
             break
         hz = float(response.hz[k])
+        if worst[k] < worst[max(0, k - BESIDE) : k + BESIDE + 1].max():
+            continue  # the shoulder of another one
         if all(abs(hz - f.hz) >= apart_hz for f in found):
             m = int(each[k].argmax())
             level = float(response.level_db[k, m])
-            kind = "node" if level < 0 else "resonance"
+            kind = "node" if level < LOW_DB else "resonance" if level > 0.0 else "steep place"
             found.append(Feature(kind, hz, m, float(response.steepness[k, m]), level))
     return sorted(found, key=lambda f: f.hz)
