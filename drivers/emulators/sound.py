@@ -172,23 +172,28 @@ class SoundRoom:
         self._zeros = round(ONSET_S * self.rate_hz)  # as if it had been silent for long
         self._delayed = np.zeros((self.converter.latency_frames, self.n_in))
         self._history = np.zeros((0, self.n_in))  # what came lately, for repeats
+        self._skip = 0  # frames that a slip has still to lose
         self._struck: list[tuple[SoundFault, int]] = []  # faults of this playback, and their first frame
         self._resampler = _Resampler(self.converter.clock_ppm, self.n_in) if self.converter.clock_ppm else None
 
     def process(self, out: Samples) -> Samples:
         """Play (frames, n_out), fractions of full scale, and return what is recorded meanwhile, (frames, n_in)."""
+        most = round(ONSET_S * self.rate_hz)  # frames in which only one playback can begin
+        if len(out) > most:
+            return np.concatenate([self.process(out[first : first + most]) for first in range(0, len(out), most)])
         played = np.clip(np.asarray(out, dtype=np.float64), -1.0, 1.0)
         self._look_for_onset(played)
         first, converter = self._frame, self.converter
         for fault, at in self._faults("mute"):
             self._over(played, first, at, fault.frames)[:] = 0.0
         heard = self.room.process(played[:, : self._speakers] * converter.flow_full_scale_m3_s)
-        heard += converter.noise_pa * self._draw.standard_normal(heard.shape)
+        noise = self._draw.standard_normal((len(played), self.n_in))  # at once: the same in blocks of any size
+        heard += converter.noise_pa * noise[:, : self._microphones]
         if converter.hum_pa:
             heard += self._hum(first, len(heard))[:, None] * converter.hum_pa
         heard /= converter.pascal_full_scale
         cable = converter.loopback_gain * played[:, self._speakers :]
-        came = np.hstack([heard, cable + 1e-5 * self._draw.standard_normal(cable.shape)])
+        came = np.hstack([heard, cable + 1e-5 * noise[:, self._microphones :]])
         self._frame += len(came)
         came = self._disturb(came, first)
         came = self._delay(came, len(played))
@@ -204,7 +209,8 @@ class SoundRoom:
         if self._zeros + first >= ONSET_S * self.rate_hz:
             self.playbacks += 1
             onset = self._frame + first
-            self._struck = [(f, onset + f.at) for f in self.faults if f.playback == self.playbacks]
+            begun = [(fault, at) for fault, at in self._struck if at < onset]
+            self._struck = begun + [(f, onset + f.at) for f in self.faults if f.playback == self.playbacks]
         self._zeros = len(played) - 1 - last
 
     def _faults(self, *kinds: Kind) -> list[tuple[SoundFault, int]]:
@@ -216,7 +222,7 @@ class SoundRoom:
 
     def _disturb(self, came: Array, first: int) -> Array:
         """The faults of the inputs, in room time: before the latency."""
-        microphones = slice(0, self._microphones)
+        microphones, frames = slice(0, self._microphones), len(came)
         for fault, at in self._faults("hum"):
             part = self._over(came, first, at, fault.frames)
             since = np.arange(len(part)) + max(0, first - at)
@@ -225,24 +231,34 @@ class SoundRoom:
             self._over(came, first, at, fault.frames)[:, microphones] *= OVERDRIVE
         for fault, at in self._faults("dropout"):
             self._over(came, first, at, fault.frames)[:] = 0.0
-        joined = np.concatenate([self._history, came])
-        offset = len(self._history)
+        kept = max([1, *(f.frames for f in self.faults if f.kind == "repeat")])
+        before = np.zeros((max(0, kept - len(self._history)), self.n_in))
+        joined = np.concatenate([before, self._history, came])
+        offset = len(joined) - len(came)
         for fault, at in self._faults("repeat"):
             part = self._over(came, first, at, fault.frames)
             start = offset + max(0, at - first)
             part[:] = joined[start - fault.frames : start - fault.frames + len(part)]
-        self._history = joined[-max([1, *(f.frames for f in self.faults if f.kind == "repeat")]) :]
+        self._history = joined[-kept:]
         if self._resampler is not None:
             came = self._resampler(came)
-        for fault, at in self._faults("slip"):
-            if first <= at < first + len(came):
-                cut = at - first
-                if fault.frames > 0:
-                    again = np.repeat(came[cut : cut + 1], fault.frames, axis=0)
-                    came = np.concatenate([came[:cut], again, came[cut:]])
-                else:
-                    came = np.concatenate([came[:cut], came[cut - fault.frames :]])
-        return came
+        return self._slip(came, first, frames)
+
+    def _slip(self, came: Array, first: int, frames: int) -> Array:
+        """Lose frames, or let some come twice: `frames` of the room's, from frame `first` on, are in `came`."""
+        skip, self._skip = self._skip, 0
+        for fault, at in sorted(self._faults("slip"), key=lambda struck: -struck[1]):  # the last first: cuts stay valid
+            if not (first <= at < first + frames and len(came)):
+                continue
+            cut = min(at - first, len(came) - 1)
+            if fault.frames > 0:
+                again = np.repeat(came[cut : cut + 1], fault.frames, axis=0)
+                came = np.concatenate([came[:cut], again, came[cut:]])
+            else:
+                self._skip += max(0, cut - fault.frames - len(came))  # of the next block
+                came = np.concatenate([came[:cut], came[cut - fault.frames :]])
+        self._skip += max(0, skip - len(came))
+        return came[skip:]
 
     def _delay(self, came: Array, frames: int) -> Array:
         """The latency: so many frames as were played come; what was lost or came twice makes it shorter or longer."""
