@@ -189,7 +189,7 @@ class AcousticConfig(RigConfig):
                         f"(audio.rate_hz / period_frames); the nearest tones are {below / self.period_s:.10g} and "
                         f"{(below + 1) / self.period_s:.10g} Hz"
                     )
-        named = "tones_hz" if self.tones_hz else "tone_bins"
+        named = "tone_bins" if self.tones_hz is None else "tones_hz"
         for key, bins in ((named, self.tones), ("product_bins", self.product_bins)):
             if list(bins) != sorted(set(bins)) or (bins and bins[0] < 1) or (key != "product_bins" and not bins):
                 raise ValueError(f"{key}: {list(bins)} in cycles per period must rise from 1 or more, none twice")
@@ -209,6 +209,9 @@ class AcousticConfig(RigConfig):
         shot, settle_s = self.shot, self.settle_periods * self.period_s
         if shot.ramp_s > settle_s:
             raise ValueError(f"settle_periods: {settle_s:.3g} s are shorter than shot.ramp_s, {shot.ramp_s:g} s")
+        guard_s = shot.guard_periods * self.period_s
+        if shot.guard_periods and shot.ramp_s > guard_s:
+            raise ValueError(f"shot.guard_periods: {guard_s:.3g} s are shorter than shot.ramp_s, {shot.ramp_s:g} s")
         shot_s = (self.settle_periods + self.average_periods + shot.guard_periods) * self.period_s
         if shot_s > shot.playback_s:
             raise ValueError(f"shot.playback_s: {shot.playback_s:g} s hold no shot, one takes {shot_s:.3g} s")
@@ -227,4 +230,10 @@ class AcousticConfig(RigConfig):
             raise ValueError(
                 f"shot.level: {len(self.tones)} tones of {shot.level:g} may reach {peak:.3g} of full scale, allowed "
                 f"{most:g} (audio.max_peak); set {np.floor(1000 * most / len(self.tones)) / 1000:g} or less"
+            )
+        one, most = np.sqrt(len(self.tones) / 2.0), float(np.min(self.sound.max_rms))
+        if shot.level * one > most:
+            raise ValueError(
+                f"shot.level: {len(self.tones)} tones of {shot.level:g} have an RMS of {shot.level * one:.3g} of full "
+                f"scale, allowed {most:g} (audio.max_rms); set {np.floor(1000 * most / one) / 1000:g} or less"
             )

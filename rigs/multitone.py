@@ -31,7 +31,7 @@ class Multitone:
         Tones, in cycles per period.
     settle_periods, average_periods, guard_periods : int
     ramp_frames : int
-        Of every change of amplitudes; part of the settling.
+        Of every change of amplitudes; part of the settling, and of the guards, if there are any.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Multitone:
             part[:sounding] = np.tile(period, (sounding // self.period_frames, 1))
             self._cross_fade(part, before, fade)
             if self.guard_periods:
-                part[sounding : sounding + len(fade)] = period[: len(fade)] * (1.0 - fade)
+                part[sounding : sounding + len(fade)] = np.resize(period, (len(fade), speakers)) * (1.0 - fade)
             else:
                 before = period
         if tail:
