@@ -30,6 +30,7 @@ LEARN_FRAMES = 16_384  # of the mark from which the loop is learned
 LATEST = 48_000  # frames: latency up to which a first mark is looked for
 LEAD = 2 * REACH  # frames of mark before the first shot
 ALIKE = 0.9  # coherence of a reference shot with the commissioned one
+ABSURD_PPM = 1000.0  # by which no two clocks differ: what was found is noise
 STEADY = 0.35  # frames by which the two references of a playback may differ
 
 
@@ -102,6 +103,7 @@ class LoopbackSync(Sync):
         self._loop: Loop | None = None
         self._sent = np.empty(0)
         self._lag = 0.0  # with a fraction, of the mark that the loop was learned from
+        self._late = 0.0  # of two clocks: by about how much more a playback begins later, as they drift apart
         self.ppm = 0.0
 
     @property
@@ -112,7 +114,7 @@ class LoopbackSync(Sync):
 
     @property
     def latency(self) -> int:
-        return self.loop.latency
+        return self.loop.latency + round(self._late)
 
     def learn(self, check: Callable[[], object] = lambda: None) -> None:
         """Play a mark, nothing on the speakers, and learn latency and filter of the loop.
@@ -196,11 +198,14 @@ class LoopbackSync(Sync):
     def _measured_ppm(self, sent: Array, received: Array) -> float:
         """By how much the input's clock is faster, from both ends of a mark."""
         part = min(len(sent) // 4, 8192)
-        late, room = self._lag or 0.0, SEARCH
+        late, room = self._lag + self._late, SEARCH
         if self._loop is None:
             late, room = float(locate(sent[:part], received)[0]), 256
         lags = []
-        end = len(sent) - part - SEARCH // 4  # a recording may end before the mark does, as late as it comes
+        # A recording may end before the mark does: by as much as it comes late, or because somebody wanted to stop.
+        end = min(len(sent), len(received) - round(late)) - part - SEARCH // 4
+        if end <= 0:
+            return self.ppm
         for begin in (0, end):
             first = max(0, int(begin + late - room))
             piece = received[first : first + part + 2 * room]
@@ -211,8 +216,11 @@ class LoopbackSync(Sync):
         self.ppm = self._measured_ppm(self._sent, recording[:, -1])
         part = min(len(self._sent) // 4, 8192)
         rate = 1.0 + 1e-6 * self.ppm
+        first = max(0, round(self._lag + self._late) - SEARCH)
+        lag = first + fractional_lag(self._sent[:part], recording[first : first + part + 2 * SEARCH, -1])
+        if abs(self.ppm) < ABSURD_PPM and abs(lag - self._lag - self._late) > SEARCH / 8:
+            self._late = lag - self._lag
         # The lag is found for the middle of the part, and wanted for frame 0.
-        lag = fractional_lag(self._sent[:part], recording[: part + round(self._lag) + SEARCH, -1])
         lag -= (rate - 1.0) * part / 2
         # Frame n of the output lies at lag + n rate, and is to lie where it lay when the loop was learned: at n + _lag.
         return resampled(recording, lag - self._lag * rate, self.ppm)

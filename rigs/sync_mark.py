@@ -58,13 +58,15 @@ def locate(sent: Array, received: Array) -> tuple[int, float]:
     int
         Lag at which `received[lag:]` begins with `sent`.
     float
-        By how many times the correlation there exceeds its RMS elsewhere.
+        By how many times the correlation there exceeds its RMS elsewhere; 0 if there is no elsewhere.
     """
     n = next_fast_len(len(sent) + len(received), real=True)
     found = irfft(rfft(received, n) * np.conj(rfft(sent, n)), n)[: max(1, len(received) - len(sent) + 1)]
     lag = int(np.abs(found).argmax())
     elsewhere = np.delete(found, range(max(0, lag - REACH), min(len(found), lag + REACH + 1)))
-    rms = float(np.sqrt((elsewhere**2).mean())) if len(elsewhere) else 0.0
+    if len(elsewhere) == 0:
+        return lag, 0.0
+    rms = float(np.sqrt((elsewhere**2).mean()))
     return lag, float(abs(found[lag]) / rms) if rms > 0 else (np.inf if found[lag] != 0 else 0.0)
 
 
@@ -119,11 +121,14 @@ def learn_loop(sent: Array, received: Array) -> Loop | None:
 
 
 def first_difference(expected: Array, received: Array, tolerance: float) -> int | None:
-    """First frame of the first block in which what came, (frames,), is not what was expected; None if all is well."""
-    wrong = expected - received
-    blocks = len(wrong) // BLOCK
-    if blocks == 0:
-        return None
-    rms = np.sqrt((wrong[: blocks * BLOCK].reshape(blocks, BLOCK) ** 2).mean(axis=1))
-    bad = np.flatnonzero(~(rms <= tolerance))
-    return int(bad[0]) * BLOCK if len(bad) else None
+    """First frame of the first block in which what came, (frames,), is not what was expected; None if all is well.
+
+    The last block is a whole one and shares frames with the one before it.
+    """
+    wrong = (expected - received) ** 2
+    whole = len(wrong) // BLOCK * BLOCK
+    power = wrong[:whole].reshape(-1, BLOCK).mean(axis=1)
+    if whole < len(wrong):
+        power = np.append(power, wrong[-BLOCK:].mean())
+    bad = np.flatnonzero(~(np.sqrt(power) <= tolerance))
+    return min(int(bad[0]) * BLOCK, max(0, len(wrong) - BLOCK)) if len(bad) else None

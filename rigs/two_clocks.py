@@ -24,6 +24,8 @@ def fractional_lag(sent: Array, received: Array) -> float:
     lag = int(np.abs(found).argmax())
     product = rfft(received[lag : lag + len(sent)], n) * reference
     omega, weight = 2.0 * np.pi * np.arange(len(product)) / n, np.abs(product)
+    if not weight.any():  # nothing came
+        return float(lag)
     fraction = 0.0
     for _ in range(3):  # phases wrap where the fraction is not small; each round leaves a smaller one
         left = np.angle(product * np.exp(1j * omega * fraction) * np.sign(found[lag]))
