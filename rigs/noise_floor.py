@@ -2,7 +2,8 @@
 
 What differs between the periods of a shot is noise, or something that struck: a burst of hum, a dropout, a door. Noise
 of a steady room is alike in most shots, so its floor is their median; whatever is improbable above it, in one bin or in
-all of them together, condemns the shot. The floor follows a room whose noise changes for good.
+all of them together, condemns the shot. The floor follows a room that becomes louder for good, and back, not further:
+the same drive again and again leaves nothing on the air of the shot before, and the next other one would stand out.
 """
 
 from __future__ import annotations
@@ -38,12 +39,18 @@ class NoiseFloor:
         self._recent: deque[Array] = deque(maxlen=RECENT)
         self.power: Array | None = None
         """Mean noise power, (bins, microphones); None before :meth:`learn`."""
+        self._learned = np.zeros(0)
 
     def learn(self, powers: Array) -> Array:
         """Take the floor from shots (shots, bins, microphones) of which most are undisturbed, and return it."""
-        self.power = self._typical(powers)
-        self._recent.clear()
+        self.adopt(self._typical(powers))
+        assert self.power is not None
         return self.power
+
+    def adopt(self, power: Array) -> None:
+        """Take a floor (bins, microphones) that was learned before."""
+        self.power = self._learned = power
+        self._recent.clear()
 
     def judge(self, powers: Array) -> list[str]:
         """What struck each shot, (shots, bins, microphones): a few words, or none for a good one."""
@@ -52,25 +59,30 @@ class NoiseFloor:
         recent = np.stack(self._recent)
         # A room that has become louder for good is louder in most shots; a few shots are too few to say.
         floor = np.maximum(self.power, self._typical(recent)) if len(recent) == RECENT else self.power
-        bins, microphones = floor.shape
-        most = float(chi2.isf(FALSE_ALARMS / (bins * microphones), self._freedom)) / self._freedom
-        floor = np.maximum(floor, 1e-30)
-        ratio = powers / floor
+        # The first and the last bin are real, have half of the freedom, and hold no tone.
+        ratio = (powers / np.maximum(floor, 1e-30))[:, 1:-1]
+        most, broadest = self._limits(*ratio.shape[1:])
         found = []
         for shot in ratio:
             row, microphone = np.unravel_index(int(shot.argmax()), shot.shape)
             # Weighing every bin by its floor tells a broad disturbance from the loud bins of a quiet room.
             broad = shot.mean(axis=0)
             if shot[row, microphone] > most:
-                found.append(f"microphone {microphone + 1} was disturbed, most in bin {row}")
-            elif broad.max() > BROAD:
+                found.append(f"microphone {microphone + 1} was disturbed, most in bin {row + 1}")
+            elif broad.max() > broadest:
                 found.append(f"microphone {int(broad.argmax()) + 1} was disturbed at all frequencies")
             else:
                 found.append("")
         if len(recent) == RECENT:
             share = 1.0 - (1.0 - FOLLOWS) ** len(powers)
-            self.power = self.power + share * (self._typical(recent) - self.power)
+            self.power = np.maximum(self._learned, self.power + share * (self._typical(recent) - self.power))
         return found
+
+    def _limits(self, bins: int, microphones: int) -> tuple[float, float]:
+        """Times the floor that undisturbed noise hardly ever reaches: in any bin, and in the mean of all bins."""
+        single, all_bins = self._freedom, self._freedom * bins
+        most = float(chi2.isf(FALSE_ALARMS / (bins * microphones), single)) / single
+        return most, max(BROAD, float(chi2.isf(FALSE_ALARMS / microphones, all_bins)) / all_bins)
 
     def _typical(self, powers: Array) -> Array:
         """Mean power as the median tells it, smoothed over bins but for lines that stand out, as of mains hum."""
