@@ -34,7 +34,7 @@ from labtrain.sim.waveform import CavityWaveform
 
 Array = NDArray[np.float64]
 
-COMMISSION_SHOTS = 16  # reference shots from which noise and repeatability are learned
+COMMISSION_SHOTS = 16  # from which the noise is learned
 MAINS_CLEARANCE_HZ = 5.0
 
 log = logging.getLogger("labtrain")
@@ -145,6 +145,7 @@ class AcousticRig(Rig):
             two_clocks=bool(getattr(config.sound, "two_clocks", False)),
         )
         protocol.prepare(self.check)
+        identity = sound.identity
         pascal = config.sound.pascal()
         scale = np.ones(sound.n_microphones) if pascal is None else pascal
         loop = [np.nan] if sound.has_loopback else []
@@ -157,7 +158,7 @@ class AcousticRig(Rig):
             self._info(protocol, "FS" if pascal is None else "Pa"),
             scale,
             Recovery(config.recovery, self.clock, lambda: self.check()),
-            lambda: self._reopen(protocol),
+            lambda: self._reopen(protocol, identity),
             self._waveforms,
             self.clock,
             simulation,
@@ -196,9 +197,8 @@ class AcousticRig(Rig):
         }
         return "acoustic:" + hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
-    def _reopen(self, protocol: ShotProtocol) -> None:
+    def _reopen(self, protocol: ShotProtocol, identity: str) -> None:
         sound = protocol.sound
-        identity = sound.identity
         sound.drop()
         sound.open()
         if sound.identity != identity:
@@ -239,7 +239,7 @@ class AcousticRig(Rig):
         return COMMISSION_SHOTS if isinstance(layer, SoundLayer) and layer.protocol.floor.power is None else 0
 
     def commission(self, sink: ShotSink | None = None) -> dict[str, Any]:
-        """Play reference shots and learn the noise of the room from them, and without a loopback their phases.
+        """Play first shots and learn the noise of the room from them, and without a loopback the references' phases.
 
         Raises
         ------
@@ -253,12 +253,14 @@ class AcousticRig(Rig):
         shots, floor, phases = layer.commission(COMMISSION_SHOTS)
         if sink is not None:
             sink("acoustic commissioning", shots, layer.state())
-        return {
+        kept = {
             "shots": len(shots),
             # Three digits are more than a median of so few shots knows.
             "noise_floor": [[float(f"{value:.3g}") for value in row] for row in floor.T.tolist()],
             "reference": None if phases is None else [phases.real.tolist(), phases.imag.tolist()],
         }
+        self.adopt(kept)  # a resumed run judges by these very numbers
+        return kept
 
     def adopt(self, commissioned: dict[str, Any]) -> None:
         """Judge shots by the noise, and place them by the reference, of when `commissioned` was measured.
@@ -266,7 +268,7 @@ class AcousticRig(Rig):
         Raises
         ------
         InputError
-            If it was measured with other microphones or periods.
+            If it was measured with other microphones, tones or periods, or with a loopback that is not there any more.
         """
         layer = self._opened()
         if not isinstance(layer, SoundLayer):
@@ -277,10 +279,20 @@ class AcousticRig(Rig):
                 f"rig.audio.microphones: commissioned with {floor.shape[1]}, now there are "
                 f"{protocol.sound.n_microphones}, or rig.period_frames changed; restore them, or start a new run"
             )
-        protocol.floor.power = floor
-        if isinstance(protocol.sync, ReferenceSync) and commissioned["reference"] is not None:
+        if isinstance(protocol.sync, ReferenceSync):
+            if commissioned["reference"] is None:
+                raise InputError(
+                    "rig.audio.loopback: commissioned with a loopback, now there is none; restore it, or start a new "
+                    "run"
+                )
             real, imag = np.array(commissioned["reference"])
+            if len(real) != len(self.config.tones):
+                raise InputError(
+                    f"rig.tone_bins: commissioned with {len(real)} tones, now there are {len(self.config.tones)}; "
+                    "restore them, or start a new run"
+                )
             protocol.sync.phases = real + 1j * imag
+        protocol.floor.adopt(floor)
 
     # -- measuring -----------------------------------------------------------------------------------------------
 

@@ -15,9 +15,10 @@ from labtrain.clock import Clock
 from labtrain.errors import InstrumentError, Interrupted, LabtrainError, LinkError, MeasurementError
 from labtrain.layer import Array, Layer, LayerInfo, Shots
 from labtrain.rigs.acoustic_config import AcousticConfig
-from labtrain.rigs.acoustic_shots import REFERENCE, ShotProtocol, Taken
+from labtrain.rigs.acoustic_shots import ShotProtocol, Taken
 from labtrain.rigs.acoustic_sync import ReferenceSync
 from labtrain.rigs.recovery import Recovery
+from labtrain.rigs.simulated_room import COMMISSIONING
 from labtrain.rigs.waveforms import Waveforms
 from labtrain.sim.acoustic import HOLD, AcousticWorld
 
@@ -77,8 +78,11 @@ class CavityLayer(Layer):
 class Simulation(Protocol):
     """What stands behind an emulated converter in this process."""
 
-    def begin(self, shot: int, attempt: int) -> None:
-        """A playback begins with this shot: silence, the room as it is then, noise of this shot and attempt."""
+    def begin(self, shot: int, attempt: int) -> int:
+        """A playback begins with this shot: silence, the room as it is then, noise of this shot and attempt.
+
+        Returns a number, from 0, that this shot and attempt alone have.
+        """
 
     def restart(self, seed: int) -> None:
         """Another seed for noise and drift."""
@@ -152,7 +156,9 @@ class SoundLayer(Layer):
             )
         done = 0
         while done < len(x):
-            shots, failure = self._chunk(x[done : done + self._info.max_batch], done, len(x))
+            # A simulated room drifts between holds: a chunk ends there, and one reading describes it.
+            still = HOLD - self.shot % HOLD if self._simulation is not None else self._info.max_batch
+            shots, failure = self._chunk(x[done : done + min(self._info.max_batch, still)], done, len(x))
             if len(shots):
                 self.shot += len(shots)
                 done += len(shots)
@@ -161,7 +167,7 @@ class SoundLayer(Layer):
                 raise failure
 
     def commission(self, shots: int) -> tuple[Shots, Array, Complex | None]:
-        """Take reference shots and learn from them.
+        """Take first shots and learn from them.
 
         Returns
         -------
@@ -169,10 +175,10 @@ class SoundLayer(Layer):
         """
         started_s = self._clock.now()
         if self._simulation is not None:
-            self._simulation.begin(0, 0)
-        taken, floor = self.protocol.commission(shots, self._check)
+            self._simulation.begin(0, COMMISSIONING)
+        taken, floor = self.protocol.commission(shots, self._check, self._info.max_batch)
         y, sigma = self._outputs(taken.tones, taken.sigma)
-        drive = np.full((shots, self._info.n_in), REFERENCE)
+        drive = self.protocol.first_drives(shots).reshape(shots, -1)
         sync = self.protocol.sync
         phases = sync.phases if isinstance(sync, ReferenceSync) else None
         return Shots(drive, y, sigma, np.ones(shots, dtype=np.int64), started_s), floor, phases
@@ -206,14 +212,17 @@ class SoundLayer(Layer):
                     failure = self._again(f"shot {first + shot} of {of}", int(failures[shot]), fault)
             failure = failure or taken.ended
         whole = n if good.all() else int(good.argmin())
+        if isinstance(failure, Interrupted) and self._simulation is not None:
+            whole = 0  # a resumed run plays them all again, in one playback: bit for bit as if it had not been stopped
         y, spread = self._outputs(tones[:whole], sigma[:whole])
         return Shots(x[:whole], y, spread, attempts[:whole], started_s), failure
 
     def _take(self, drive: Array, first: int) -> Taken:
+        number = None
         if self._simulation is not None:
-            self._simulation.begin(self.shot + first, self._attempt)
+            number = 1 + self._simulation.begin(self.shot + first, self._attempt)
         self._attempt += 1
-        return self.protocol.take(drive, self._check)
+        return self.protocol.take(drive, self._check, number)
 
     def _again(self, shot: str, failures: int, fault: str) -> LabtrainError | None:
         """Why the shot may not be played again; None if it may."""

@@ -8,13 +8,14 @@ noise of the room (:mod:`labtrain.rigs.noise_floor`). Nothing that the converter
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
 from labtrain.drivers.sound import SoundInterface
+from labtrain.drivers.stream import FADE_S
 from labtrain.errors import InstrumentError, Interrupted
 from labtrain.rigs.acoustic_sync import SEARCH, LoopbackSync, ReferenceSync, Sync
 from labtrain.rigs.multitone import Multitone, between_periods
@@ -149,7 +150,7 @@ class ShotProtocol:
         ends = np.full((self.sync.references, *drive.shape[1:]), REFERENCE)
         return np.concatenate([ends, drive, ends])
 
-    def take(self, drive: Array, check: Callable[[], object] = lambda: None) -> Taken:
+    def take(self, drive: Array, check: Callable[[], object] = lambda: None, number: int | None = None) -> Taken:
         """Play shots in one playback and judge them.
 
         Parameters
@@ -159,6 +160,8 @@ class ShotProtocol:
         check : callable
             Raises Interrupted if somebody wants to stop: it is silent then within milliseconds, and what was heard
             to its end is kept.
+        number : int, optional
+            Which mark the loopback carries; one that no playback before had, unless told.
 
         Raises
         ------
@@ -173,9 +176,12 @@ class ShotProtocol:
         lead, tail = np.zeros((sync.lead, sound.n_speakers)), np.zeros((SEARCH // 4, sound.n_speakers))
         speakers = np.concatenate([lead, speakers, tail])
         self.playbacks += 1
-        start = sound.play(speakers, sync.mark(self.playbacks, len(speakers)))
+        mark = sync.mark(self.playbacks if number is None else number, len(speakers))
+        start = sound.stream.now
         ended: Interrupted | None = None
         try:
+            check()  # not one more sound for whoever wants to stop
+            start = sound.play(speakers, mark)
             recording = sound.record(start, len(speakers) + sync.latency, check)
         except Interrupted as stop:
             ended = stop
@@ -188,7 +194,8 @@ class ShotProtocol:
         sync, tones, microphones = self.sync, self.tones, self.sound.n_microphones
         if ended is not None:
             # What is heard while it fades out is cut off: nothing of it can be a shot.
-            whole = sum(s + tones.window.stop + sync.latency <= len(recording) - SEARCH // 4 for s in starts)
+            faded = max(SEARCH // 4, round(FADE_S * self.sound.rate_hz))
+            whole = sum(s + tones.window.stop + sync.latency <= len(recording) - faded for s in starts)
             if sync.references:
                 whole = 0  # the reference at the end is missing
             starts, shots = starts[:whole], min(whole, shots)
@@ -222,28 +229,52 @@ class ShotProtocol:
         self._powers = powers
         return Taken(mean, sigma, faults, recording, [place.start for place in places], ended)
 
-    def commission(self, shots: int, check: Callable[[], object] = lambda: None) -> tuple[Taken, Array]:
-        """Take reference shots, and learn the noise floor, and the references' phases, from them.
+    def first_drives(self, shots: int) -> Array:
+        """Drives (shots, speakers, tones) to commission with: every other one is a reference shot.
+
+        Those between are as different from it as shots can be: what is still on the air of the shot before belongs to
+        the noise that shots are judged by.
+        """
+        drive = np.full((shots, self.sound.n_speakers, len(self.tones.bins)), REFERENCE)
+        draw = np.random.default_rng(self._seed & ((1 << 64) - 1))
+        drive[1::2] = draw.integers(0, 2, drive[1::2].shape)
+        return drive
+
+    def commission(
+        self, shots: int, check: Callable[[], object] = lambda: None, at_once: int | None = None
+    ) -> tuple[Taken, Array]:
+        """Take first shots, and learn the noise floor, and without a loopback the references' phases, from them.
+
+        Parameters
+        ----------
+        at_once : int, optional
+            Shots in one playback, at most.
 
         Returns
         -------
-        Taken, and the noise floor (bins, microphones)
+        Taken, of which recording and starts are those of the last playback; and the noise floor (bins, microphones)
         """
         self.floor.power = None
         if isinstance(self.sync, ReferenceSync):
             self.sync.phases = None
-        drive = np.full((shots, self.sound.n_speakers, len(self.tones.bins)), REFERENCE)
-        taken = self.take(drive, check)
-        good = [number for number, fault in enumerate(taken.faults) if not fault]
-        if taken.ended is not None:
-            raise taken.ended
+        drive, at_once = self.first_drives(shots), at_once or shots
+        parts, powers = [], []
+        for first in range(0, shots, at_once):
+            parts.append(self.take(drive[first : first + at_once], check))
+            if (ended := parts[-1].ended) is not None:
+                raise ended
+            powers.append(self._powers)
+        tones, sigma = np.concatenate([part.tones for part in parts]), np.concatenate([part.sigma for part in parts])
+        faults = [fault for part in parts for fault in part.faults]
+        good = [number for number, fault in enumerate(faults) if not fault]
         if 2 * len(good) < shots:
             raise InstrumentError(
                 f"{self.sound.name}: {shots - len(good)} of {shots} first shots are not to be used: "
-                f"{next(fault for fault in taken.faults if fault)}"
+                f"{next(fault for fault in faults if fault)}"
             )
-        power = self.floor.learn(self._powers[good])
+        power = self.floor.learn(np.concatenate(powers)[good])
         if isinstance(self.sync, ReferenceSync):
-            raw = taken.tones[good][:, : len(self.tones.bins)].mean(axis=0)
+            references = [number for number in good if number % 2 == 0]
+            raw = tones[references][:, : len(self.tones.bins)].mean(axis=0)
             self.sync.phases = raw * np.exp(1j * self.tones.phases_rad)[:, None]
-        return taken, power
+        return replace(parts[-1], tones=tones, sigma=sigma, faults=faults), power

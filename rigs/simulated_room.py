@@ -9,6 +9,7 @@ from labtrain.sim.acoustic import AcousticWorld
 from labtrain.sim.waveform import CavityWaveform
 
 ATTEMPTS = 64  # playbacks that may begin with one shot, each with noise of its own
+COMMISSIONING = ATTEMPTS - 1  # attempt of the playback from which the rig learns its noise: no shot has it
 
 
 class SimulatedRoom:
@@ -25,12 +26,20 @@ class SimulatedRoom:
     def __init__(self, world: AcousticWorld, room: SoundRoom) -> None:
         self._world, self._room = world, room
 
-    def begin(self, shot: int, attempt: int) -> None:
-        """A playback begins with this shot: silence, the cavity as it is then, noise of this shot and attempt."""
+    def begin(self, shot: int, attempt: int) -> int:
+        """A playback begins with this shot: silence, the cavity as it is then, noise of this shot and attempt.
+
+        Returns
+        -------
+        int
+            A number, from 0, that this shot and attempt alone have.
+        """
         cavity = self._room.room
         assert isinstance(cavity, CavityWaveform)
         cavity.follow(shot)
-        self._room.begin(self._world.seed, shot * ATTEMPTS + attempt % ATTEMPTS)
+        number = shot * ATTEMPTS + (attempt if attempt == COMMISSIONING else attempt % COMMISSIONING)
+        self._room.begin(self._world.seed, number)
+        return number
 
     def restart(self, seed: int) -> None:
         """Another seed for noise and drift; disturbances are undone."""
