@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +38,8 @@ class Waveforms:
     def __init__(self, rate_hz: float, channels: Sequence[str], scale_pa: Array, most_bad: int) -> None:
         self._rate_hz, self._channels, self._scale_pa, self._most_bad = rate_hz, list(channels), scale_pa, most_bad
         self.run: Path | None = None
-        self._bad = 0
+        self._bad = self._next = 0
+        self._counted: Path | None = None  # folder whose waveforms are known
 
     def keep(self, samples: Array, shot: int, reason: str) -> None:
         """Keep one shot.
@@ -52,7 +55,9 @@ class Waveforms:
         """
         if self.run is None:
             return
-        bad = reason != "sample"
+        folder, bad = self.run / FOLDER, reason != "sample"
+        if folder != self._counted:
+            self._count(folder)
         if bad and self._bad >= self._most_bad:
             return
         self._bad += bad
@@ -66,11 +71,19 @@ class Waveforms:
             reason=reason,
             scale_pa=self._scale_pa,
         )
-        folder = self.run / FOLDER
         try:
             with disk_errors(folder):
                 folder.mkdir(exist_ok=True)
-                number = 1 + max((int(f.stem) for f in folder.glob("*.npz") if f.stem.isdigit()), default=0)
-                write_bytes(folder / f"{number:06d}.npz", content.getvalue())
+                write_bytes(folder / f"{self._next:06d}.npz", content.getvalue())
+                self._next += 1
         except RunError as error:  # a waveform is for inspection; the shot itself is in the log
             log.warning("waveform of shot %d not kept: %s", shot, error)
+
+    def _count(self, folder: Path) -> None:
+        """Go on behind what a run holds that was interrupted."""
+        self._counted, self._bad, self._next = folder, 0, 1
+        for file in folder.glob("*.npz"):
+            if file.stem.isdigit():
+                self._next = max(self._next, int(file.stem) + 1)
+                with suppress(OSError, ValueError, KeyError, BadZipFile), np.load(file) as kept:
+                    self._bad += str(kept["reason"]) != "sample"
