@@ -1,4 +1,7 @@
-"""Check the last line of `labtrain train --json`: a summary with every promised key, and its run folder."""
+"""Check the last line of `labtrain train --json`: a summary with every promised key, and its run folder.
+
+    check_summary.py FILE [KEY ...]     keys that this training has not
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ import json
 import sys
 from pathlib import Path
 
-ACCURACIES = ("test_accuracy", "physics_off_accuracy", "random_physics_accuracy", "ridge_accuracy")
+ACCURACIES = sorted(
+    {"test_accuracy", "physics_off_accuracy", "random_physics_accuracy", "ridge_accuracy"} - {*sys.argv[2:]}
+)
 COUNTS = ("shots_train", "shots_test")
 SECONDS = ("seconds_physics", "seconds_digital", "seconds")
 OTHERS = ("test_accuracy_per_trial", "per_class", "run")
