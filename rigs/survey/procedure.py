@@ -178,7 +178,7 @@ def survey(
     drive[speakers] = np.random.default_rng(0).uniform(0.3, 1.0, (len(speakers), len(tones.bins)))
     tell("linearity", planned - 2, planned)
     if request.level <= top:
-        top, why = request.level, f"rig.shot.level as it was; {floor_digits(top):g} would be allowed ({why})"
+        top, why = request.level, f"rig.shot.level, which a survey never exceeds; {why}: up to {floor_digits(top):g}"
     levels = floor_digits(top) * 10.0 ** (np.array(STEPS_DB) / 20.0)
     heard = player.play(tone.play(levels[:, None, None] * drive))
     spectra, peaks = spectra_of(tone, heard[:, microphones], len(levels))

@@ -45,7 +45,9 @@ def test_what_it_proposes_keeps_clear_and_can_be_played(surveyed):
     for hz in found.tones_hz:
         assert 300 <= hz <= 900
         assert min(abs(hz - mains * round(hz / mains)) for mains in (50.0, 60.0)) >= 5.0
-    assert found.level == 0.15 and "rig.shot.level as it was" in found.level_reason[0]
+    assert found.level == 0.15 and found.level_reason[0] == (
+        "limited by rig.shot.level, which a survey never exceeds; max_peak 0.9, were 3 tones in phase: up to 0.3"
+    )
     assert found.settle_periods * 2048 / RATE >= found.settle_s.max() + REQUEST.ramp_s
     assert found.average_periods == 2 and found.rank.total == 6
     assert found.wiring.dead_speakers == found.wiring.dead_microphones == ()
@@ -89,8 +91,9 @@ def test_a_saturated_microphone_is_told(gain, hum, what):
 
 
 def test_limits_are_kept_and_named_and_shots_repeat_but_for_noise():
-    with interface(reverberant(), max_peak=0.06) as sound:
+    with interface(reverberant(), max_peak=0.06, pascal_full_scale=None) as sound:
         found = survey(sound, REQUEST)
+    assert found.unit == "of full scale" and found.spl_full_scale_db is None
     assert found.level == 0.02 and found.level_reason[0] == "limited by max_peak 0.06, were 3 tones in phase"
     total, noise = (np.median(part) for part in (found.repeatability.total, found.repeatability.noise))
     assert 0.7 < total / noise < 1.4 and total < 0.002
