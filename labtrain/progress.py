@@ -74,15 +74,18 @@ class Progress:
         log = logging.getLogger("labtrain")
         if not log.hasHandlers():  # who has set up logging gets warnings there, once
             log.addHandler(self._warnings)
+        return self
+
+    def _go_live(self) -> None:
+        """Begin the live display: with the first event, for until then a rig may ask something."""
         terminal = self._console.is_terminal and not self._console.is_dumb_terminal
-        if terminal and not self.quiet:
+        if terminal and not self.quiet and self._live is None:
             # stdout stays untouched: what a script prints must not land on stderr.
             self._live = Live(
                 console=self._console, get_renderable=self._view, refresh_per_second=4, transient=True,
                 redirect_stdout=False,
             )  # fmt: skip
             self._live.start()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -94,6 +97,7 @@ class Progress:
 
     def __call__(self, event: Event) -> None:
         """Take note of an event, and write a line when one is due."""
+        self._go_live()
         self._pace(event)
         match event:
             case RunStarted(folder=folder):
