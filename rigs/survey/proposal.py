@@ -29,8 +29,8 @@ def propose(rig: AcousticConfig, found: Survey) -> tuple[Proposal, ...]:
     slowest = float(found.tones_hz[int(found.settle_s.argmax())])
     kept = 100.0 * found.request.target
     settled = (
-        f"after {settle_s:g} s no tone is more than {kept:g} % of a step from its end, {slowest:.1f} Hz last "
-        f"(reverberation time {found.decay.t60_s:.2f} s)"
+        f"after {settle_s:g} s no tone is more than {kept:g} % of a step from its end, {slowest:.1f} Hz is the last",
+        f"reverberation time {found.decay.t60_s:.2f} s",
     )
     proposed = [
         Proposal("rig.tone_bins", list(rig.tones), list(tones.bins), tones.reasons),
@@ -38,11 +38,11 @@ def propose(rig: AcousticConfig, found: Survey) -> tuple[Proposal, ...]:
             "rig.settle_periods",
             rig.settle_periods,
             found.settle_periods,
-            (settled, f"and the ramp takes {rig.shot.ramp_s:g} s"),
+            (*settled, f"and the ramp takes {rig.shot.ramp_s:g} s"),
         ),
         Proposal("rig.average_periods", rig.average_periods, found.average_periods, found.average_reason),
         Proposal("rig.shot.level", rig.shot.level, found.level, found.level_reason),
-        Proposal("rig.shot.decay_s", rig.shot.decay_s, settle_s, (settled,)),
+        Proposal("rig.shot.decay_s", rig.shot.decay_s, settle_s, settled),
     ]
     if rig.shot.guard_periods:
         guards = max(rig.shot.guard_periods, found.settle_periods)

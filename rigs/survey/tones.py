@@ -155,7 +155,7 @@ def choose(found: Sequence[Candidate], features: Sequence[Feature], count: int, 
         notes.append("products 2a, a + b or 3a of some tones fall on others: no set of clear bins is free of them")
     rank = {c.bin: place for place, c in enumerate(calm, start=1)}
     reasons = tuple(
-        f"{c.hz:.1f} Hz: {c.steepness * PER_KELVIN * KELVIN * 100:.1f} % per {KELVIN:g} K at most within half a bin, "
+        f"{c.hz:.1f} Hz: {c.steepness * PER_KELVIN * KELVIN * 100:.1f} % per {KELVIN:g} K or less around it, "
         f"place {rank[c.bin]} of {len(calm)} clear bins, weakest microphone {c.level_db:+.0f} dB"
         for c in picked
     )
