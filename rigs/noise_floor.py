@@ -1,9 +1,10 @@
 """The noise of each microphone, bin by bin, and whether a shot's disturbances rise above it.
 
 What differs between the periods of a shot is noise, or something that struck: a burst of hum, a dropout, a door. Noise
-of a steady room is alike in most shots, so its floor is their median; whatever is improbable above it, in one bin or in
-all of them together, condemns the shot. The floor follows a room that becomes louder for good, and back, not further:
-the same drive again and again leaves nothing on the air of the shot before, and the next other one would stand out.
+of a steady room is alike in most shots, so a quantile of them is its floor; whatever is improbable above it, in one bin
+or in all of them together, condemns the shot. The floor follows a room that becomes louder for good, and back, but never
+falls below what was learned first: the same drive again and again leaves nothing on the air of the shot before, and the
+next other one would stand out.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from scipy.stats import chi2
 Array = NDArray[np.float64]
 
 FALSE_ALARMS = 1e-6  # a shot; real rooms have tails of their own
-BROAD = 1.5  # times the floor, summed over all bins
+TYPICAL = 0.7  # quantile of shots; strong hum fades and swells between its lines, and a median would miss the swells
+BROAD = 3.0  # times the floor, summed over all bins
 SMOOTH = 17  # bins
-RECENT = 16  # shots that the median looks back on
-FOLLOWS = 0.1  # share by which the floor takes over the median of recent shots, once for each of them
+RECENT = 16  # shots that the floor looks back on
+FOLLOWS = 0.1  # share by which the floor takes over that of recent shots, once for each of them
 
 
 class NoiseFloor:
@@ -34,7 +36,7 @@ class NoiseFloor:
     """
 
     def __init__(self, freedom: int) -> None:
-        self._median = float(chi2.median(freedom)) / freedom  # of the power, as a share of its mean
+        self._share = float(chi2.ppf(TYPICAL, freedom)) / freedom  # quantile of the power, as a share of its mean
         self._freedom = freedom
         self._recent: deque[Array] = deque(maxlen=RECENT)
         self.power: Array | None = None
@@ -85,6 +87,6 @@ class NoiseFloor:
         return most, max(BROAD, float(chi2.isf(FALSE_ALARMS / microphones, all_bins)) / all_bins)
 
     def _typical(self, powers: Array) -> Array:
-        """Mean power as the median tells it, smoothed over bins but for lines that stand out, as of mains hum."""
-        own = np.median(powers, axis=0) / self._median
+        """Mean power as the quantile tells it, smoothed over bins but for lines that stand out, as of mains hum."""
+        own = np.quantile(powers, TYPICAL, axis=0) / self._share
         return np.maximum(uniform_filter1d(own, SMOOTH, axis=0, mode="nearest"), own)
