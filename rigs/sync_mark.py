@@ -40,7 +40,8 @@ def mark(seed: int, number: int, frames: int, peak: float) -> Array:
     peak : float
         Largest value, as a fraction of full scale.
     """
-    draw = np.random.Generator(np.random.Philox(key=[seed & ((1 << 64) - 1), number])).choice((-1.0, 1.0), frames)
+    key = np.array([seed & ((1 << 64) - 1), number], dtype=np.uint64)  # a list of large numbers would be rounded
+    draw = np.random.Generator(np.random.Philox(key=key)).choice((-1.0, 1.0), frames)
     shaped = oaconvolve(draw, _filter(), mode="same")
     return np.asarray(peak / np.abs(shaped).max() * shaped)
 

@@ -156,7 +156,7 @@ class SoundRoom:
         self.faults = tuple(faults)
         self.playbacks = 0
         """Playbacks begun so far."""
-        self._key = [seed, 0]
+        self._key = seed, 0
         self.connected()
 
     def connected(self) -> None:
@@ -165,8 +165,9 @@ class SoundRoom:
 
     def begin(self, seed: int, counter: int) -> None:
         """Silence in the room and on the cables; noise starts from (seed, counter), hum from its first phase."""
-        self._key = [int(seed) & ((1 << 64) - 1), int(counter)]
-        self._draw = np.random.Generator(np.random.Philox(key=self._key))
+        self._key = int(seed) & ((1 << 64) - 1), int(counter)
+        # As an array: a list of large numbers would be rounded.
+        self._draw = np.random.Generator(np.random.Philox(key=np.array(self._key, dtype=np.uint64)))
         self.room.reset()
         self._frame = 0
         self._zeros = round(ONSET_S * self.rate_hz)  # as if it had been silent for long
