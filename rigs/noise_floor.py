@@ -2,9 +2,9 @@
 
 What differs between the periods of a shot is noise, or something that struck: a burst of hum, a dropout, a door. Noise
 of a steady room is alike in most shots, so a quantile of them is its floor; whatever is improbable above it, in one bin
-or in all of them together, condemns the shot. The floor follows a room that becomes louder for good, and back, but never
-falls below what was learned first: the same drive again and again leaves nothing on the air of the shot before, and the
-next other one would stand out.
+or in all of them together, condemns the shot. The floor follows a room that becomes louder for good, and back, but
+never falls below what was learned first: the same drive again and again leaves nothing on the air of the shot before,
+and the next other one would stand out.
 """
 
 from __future__ import annotations
