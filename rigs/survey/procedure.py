@@ -13,6 +13,7 @@ from labtrain.drivers.sound import SoundInterface
 from labtrain.errors import MeasurementError
 from labtrain.rigs.multitone import Multitone
 from labtrain.rigs.survey.decay import Decay, decay, settle_times
+from labtrain.rigs.survey.hum import without_hum
 from labtrain.rigs.survey.idle import Idle, analyse_idle
 from labtrain.rigs.survey.levels import (
     floor_digits,
@@ -27,6 +28,7 @@ from labtrain.rigs.survey.player import Player
 from labtrain.rigs.survey.responses import Distortion, long_sweep, measure_responses
 from labtrain.rigs.survey.shots import Linearity, Rank, Repeatability, linearity, rank, repeatability, spectra_of
 from labtrain.rigs.survey.steepness import Response, fine_response
+from labtrain.rigs.survey.sweep import LEAD_S
 from labtrain.rigs.survey.tones import Tones, candidates, choose
 from labtrain.rigs.survey.wiring import Wiring, check_wiring
 
@@ -180,14 +182,15 @@ def survey(
     if request.level <= top:
         top, why = request.level, f"rig.shot.level, which a survey never exceeds; {why}: up to {floor_digits(top):g}"
     levels = floor_digits(top) * 10.0 ** (np.array(STEPS_DB) / 20.0)
-    heard = player.play(tone.play(levels[:, None, None] * drive))
-    spectra, peaks = spectra_of(tone, heard[:, microphones], len(levels))
+    _, heard = _shots(player, tone, levels[:, None, None] * drive, idle, microphones)
+    spectra, peaks = spectra_of(tone, heard, len(levels))
     linear_range = linearity(spectra, tones.bins, levels, peaks / (1.0 if pascal is None else pascal))
     level, level_reason = highest_good(linear_range, why)
     tell("repeatability", planned - 1, planned)
-    heard = player.play(tone.play(np.broadcast_to(level * drive, (REPEATS, *drive.shape))))
-    spectra, peaks = spectra_of(tone, heard[:, microphones], REPEATS)
-    repeated = repeatability(spectra, tones.bins)
+    same = np.broadcast_to(level * drive, (REPEATS, *drive.shape))
+    heard, hushed = _shots(player, tone, same, idle, microphones)
+    repeated = repeatability(spectra_of(tone, heard, REPEATS)[0], tones.bins)
+    spectra, peaks = spectra_of(tone, hushed, REPEATS)
     together = spectra.reshape(1, -1, *spectra.shape[2:])
     made = linearity(together, tones.bins, np.array([level]), peaks[:1])
     average, average_reason = _average(repeated, request.target)
@@ -199,6 +202,17 @@ def survey(
         linear_range, repeated, rank(at_tones, level, noise), level, (level_reason, told_products(made)), settle,
         average, average_reason, loudest,
     )  # fmt: skip
+
+
+def _shots(
+    player: Player, tone: Multitone, amplitudes: Array, idle: Idle, microphones: list[int]
+) -> tuple[Array, Array]:
+    """Play shots between two silences; what live microphones heard, as it came and without hum."""
+    lead = round(LEAD_S * player.sound.rate_hz)
+    out = np.pad(tone.play(amplitudes), ((lead, lead + tone.settle_periods * tone.period_frames), (0, 0)))
+    heard = player.play(out)[:, microphones]
+    hushed = without_hum(heard, (slice(0, lead), slice(-lead, None)), idle, player.sound.rate_hz)
+    return heard[lead:], hushed[lead:]
 
 
 def _average(repeated: Repeatability, target: float) -> tuple[int, tuple[str, ...]]:
