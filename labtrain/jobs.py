@@ -19,7 +19,7 @@ from labtrain.clock import Clock, RealClock
 from labtrain.config import Loaded, Section
 from labtrain.datasets import split
 from labtrain.datasets.table import Table
-from labtrain.errors import InputError, Interrupted, LabtrainError, RunError, RunExists
+from labtrain.errors import InputError, InstrumentError, Interrupted, LabtrainError, RunError, RunExists, UnsafeError
 from labtrain.events import Listener, RunFinished, RunStarted
 from labtrain.experiment import Experiment, registered
 from labtrain.logfile import LogFile
@@ -241,9 +241,9 @@ def naming_lines(loaded: Loaded[Any]) -> Iterator[None]:
     """Add to an error about a setting where that setting stands, and what stands there if a variable is in it."""
     try:
         yield
-    except RunError:
-        raise  # about a run folder, in which "run.db" is no setting
-    except InputError as error:
+    except (RunError, NotMadeSafe):
+        raise  # about a run folder, in which "run.db" is no setting; about devices that may still emit
+    except (InputError, InstrumentError, UnsafeError) as error:
         keys = [match.group() for match in _SETTING.finditer(str(error))]
         if not keys:
             raise
@@ -251,7 +251,7 @@ def naming_lines(loaded: Loaded[Any]) -> Iterator[None]:
         where = next((place for place in places if place != loaded.source.name), places[0])  # one that the user has set
         number = where.rpartition(":")[2]
         line = loaded.text.splitlines()[int(number) - 1].strip() if number.isdigit() else ""
-        raise type(error)(f"{error} ({where}{': ' + line if '${' in line else ''})") from None
+        raise type(error)(f"{error} ({where}{': ' + line if '${' in line else ''})") from error.__cause__
 
 
 def new_run(runs: Path, name: str, config: Section, origin: dict[str, Any], clock: Clock) -> Run:

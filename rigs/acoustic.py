@@ -333,6 +333,8 @@ class AcousticRig(Rig):
             }
             if isinstance(self._layer, SoundLayer):
                 found["instruments"][name]["latency_frames"] = self._layer.protocol.sync.latency
+                if (volts := config.sound.volts()) is not None:
+                    found["instruments"][name]["tone_at_drive_1_v"] = (config.shot.level * volts).tolist()
         return found
 
     def environment(self) -> dict[str, float]:
