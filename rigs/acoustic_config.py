@@ -165,7 +165,7 @@ class AcousticConfig(RigConfig):
         self._check_tones()
         if self.audio is not None:
             for key, channels in (("speakers", self.sound.speakers), ("microphones", self.sound.microphones)):
-                if key in self.model_fields_set and getattr(self, key) != len(channels):
+                if getattr(self, key) not in (len(channels), self._default(key)):
                     raise ValueError(
                         f"{key}: {getattr(self, key)} in the cavity, audio.{key} names {len(channels)} channels; leave "
                         f"{key} out, the channels count"
@@ -176,10 +176,14 @@ class AcousticConfig(RigConfig):
             raise ValueError("product_bins and readout: complex need instruments; add a section audio:")
         return self
 
+    def _default(self, key: str) -> object:
+        # Not what is in model_fields_set: the configuration that a run keeps names every key.
+        return type(self).model_fields[key].default
+
     def _check_tones(self) -> None:
         half_hz = self.rate_hz / 2.0
         if self.tones_hz is not None:
-            if "tone_bins" in self.model_fields_set:
+            if self.tone_bins != self._default("tone_bins"):
                 raise ValueError("tones_hz and tone_bins both name the tones; keep one of them")
             for number, tone in enumerate(self.tones_hz):
                 below = int(np.floor(tone * self.period_s))
