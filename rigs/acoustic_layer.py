@@ -201,6 +201,9 @@ class SoundLayer(Layer):
                 failure = self._recovered(error, f"shot {first + todo[0]} of {of}", int(failures[todo[0]]) + 1)
                 failures[todo[0]] += 1
                 continue
+            except Interrupted as stop:  # before the playback began: what was good in those before is kept
+                failure = stop
+                continue
             for row, fault in enumerate(taken.faults):
                 shot = int(todo[row])
                 attempts[shot] += 1

@@ -16,7 +16,7 @@ from scipy.ndimage import uniform_filter1d
 
 from labtrain.drivers.sound import SoundInterface
 from labtrain.drivers.stream import FADE_S
-from labtrain.errors import InstrumentError, Interrupted
+from labtrain.errors import InstrumentError, Interrupted, LabtrainError
 from labtrain.rigs.acoustic_sync import SEARCH, LoopbackSync, ReferenceSync, Sync
 from labtrain.rigs.multitone import Multitone, between_periods
 from labtrain.rigs.noise_floor import NoiseFloor
@@ -187,6 +187,11 @@ class ShotProtocol:
             ended = stop
             sound.safe()
             recording = sound.record(start, max(0, sound.stream.now - start))
+        except LabtrainError:
+            raise
+        except BaseException:  # Ctrl-C where nobody holds it back: whoever goes on finds nothing queued
+            sound.safe()
+            raise
         starts = [sync.lead + k * self.tones.shot_frames for k in range(len(played))]
         return self._judge(recording, starts, len(drive), ended)
 
