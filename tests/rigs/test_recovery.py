@@ -280,3 +280,40 @@ def test_a_calibration_that_is_lost_with_the_power_is_not_measured_without(undis
         "shot 2 of 30: no good reading after 1 repetitions (rig.recovery.per_shot), at last: vna (sim): its "
         "calibration was off; is on, set 'on the bench' now; recall the one before"
     )
+
+
+def test_a_shot_that_went_wrong_by_itself_is_told_quietly_and_waits_for_nothing(caplog):
+    clock, asked = SimulatedClock(), []
+    recovery = Recovery(RecoveryConfig(per_shot=2, per_run=3, pause_s=1.0), clock, lambda: asked.append(clock.now()))
+    error, began = InstrumentError("audio (sim): clipped"), clock.now()
+    with caplog.at_level(logging.INFO, "labtrain"):
+        recovery.again("shot 5 of 9", 1, error, reopens=False)
+        recovery.again("shot 5 of 9", 2, error, reopens=False)
+        assert clock.now() == began and len(asked) == 2
+        recovery.again("shot 6 of 9", 1, error)  # both count against the same budget
+        assert clock.now() == began + 1.0 and len(asked) == 4
+        with pytest.raises(MeasurementError) as caught:
+            recovery.again("shot 7 of 9", 1, error, reopens=False)
+    assert str(caught.value) == (
+        "shot 7 of 9: no good reading after 3 repetitions in this run (rig.recovery.per_run), at last: audio (sim): "
+        "clipped"
+    )
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("INFO", "shot 5 of 9: audio (sim): clipped; it is repeated (1 of 2, in this run 1 of 3)"),
+        ("INFO", "shot 5 of 9: audio (sim): clipped; it is repeated (2 of 2, in this run 2 of 3)"),
+        (
+            "WARNING",
+            "shot 6 of 9: audio (sim): clipped; instruments are opened again and it is repeated (1 of 2, in this run 3 "
+            "of 3)",
+        ),
+    ]
+
+
+def test_who_wants_to_stop_is_asked_before_a_shot_is_repeated_by_itself():
+    def stopped():
+        raise Interrupted("stopped by Ctrl-C")
+
+    recovery = Recovery(RecoveryConfig(), SimulatedClock(), stopped)
+    with pytest.raises(Interrupted):
+        recovery.again("shot 1 of 2", 1, InstrumentError("clipped"), reopens=False)
+    assert recovery.used == 0
