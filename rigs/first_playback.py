@@ -52,7 +52,7 @@ def introduce(
     """
     known = (folder or state_folder()) / "confirmed-rigs.json"
     confirmed = _read(known)
-    setup = sound.setup()
+    setup = f"{sound.setup()} at {level:g}"
     if setup in confirmed:
         return
     if ask is None:
