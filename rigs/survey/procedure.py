@@ -35,6 +35,7 @@ from labtrain.rigs.survey.wiring import Wiring, check_wiring
 Array = NDArray[np.float64]
 
 IDLE_S = 3.0
+QUIET = 0.5  # of the level of shots: what membranes' cubic springs leave in a sweep is a quarter then
 STEPS_DB = (-24.0, -18.0, -12.0, -6.0, 0.0)
 PERIODS = 4  # of a shot of the survey
 REPEATS = 12
@@ -154,7 +155,7 @@ def survey(
         )
     idle = analyse_idle(silence[:, microphones], rate, request.period_frames, 2.0 * request.band_hz[1])
     live = np.ix_(range(len(wiring.impulse)), microphones, speakers)
-    amplitude = min(most, request.level, sweep_limit(sound.config, wiring.peak, player.pascal))
+    amplitude = min(most, QUIET * request.level, sweep_limit(sound.config, wiring.peak, player.pascal))
     sweep = long_sweep(wide, decay(wiring.impulse[live], rate).t60_s, rate)
     impulse, distortion = measure_responses(
         player, sweep, amplitude, speakers, microphones, idle,

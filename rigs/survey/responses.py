@@ -16,7 +16,7 @@ from labtrain.rigs.survey.sweep import HARMONICS, Deconvolved, Sweep
 
 Array = NDArray[np.float64]
 
-SWEEP_S = 3.0
+SWEEP_S = 4.0
 RING_S = 1.5  # taken for the reverberation time where the quiet sweeps were too noisy to tell
 ATTEMPTS = 3
 QUIETER = 10.0 ** (-10.0 / 20.0)  # after clipping: resonances ring up further in a long sweep than in a short one
