@@ -52,7 +52,11 @@ class Room:
 
     def sounded_s(self) -> float:
         """When an output last got a sample that is not 0, while it was recorded; seconds since 1970-01-01."""
-        return float(np.fromfile(self._folder / "sounded")[0])
+        return float(np.fromfile(self._folder / "times")[0])
+
+    def recorded_s(self) -> float:
+        """Until when it was recorded."""
+        return float(np.fromfile(self._folder / "times")[1])
 
     def end(self) -> dict[str, Any]:
         """End it; its counts: ``xruns``, ``late``, ``playbacks``."""
@@ -121,7 +125,7 @@ class _Listening:
 
     def __init__(self, inner: Any, folder: Path) -> None:
         self._inner = inner
-        self._sounded = np.memmap(folder / "sounded", np.float64, "w+", shape=(1,))
+        self._times = np.memmap(folder / "times", np.float64, "w+", shape=(2,))
         self.n_out, self.n_in, self.rate_hz = inner.n_out, inner.n_in, inner.rate_hz
         self.samples: list[NDArray[np.float32]] = []
         self.times_s: list[float] = []
@@ -133,7 +137,8 @@ class _Listening:
         self.samples.append(out.copy())
         self.times_s.append(time.time())
         if out.any():
-            self._sounded[0] = self.times_s[-1]
+            self._times[0] = self.times_s[-1]
+        self._times[1] = self.times_s[-1]
         came: NDArray[np.float32] = self._inner.process(out)
         return came
 
