@@ -74,9 +74,12 @@ class Outcome:
     until_s : float
         Until when it is looked at.
     sounding : str
-        What the outputs had at the signal: ``speakers``, ``mark`` or ``nothing``.
+        What the outputs had at the signal: ``speakers``, ``mark`` or ``nothing``; empty if it was not recorded.
     silent_s, step, peak, click : float
         As the module says; `click` as a fraction of full scale.
+    stood_s : float
+        Longest time from one block of samples to the next, from the signal to the silence: 5 ms, or the server stood
+        still.
     """
 
     exit: str
@@ -91,12 +94,15 @@ class Outcome:
     step: float = 0.0
     peak: float = 0.0
     click: float = 0.0
+    stood_s: float = 0.0
 
     def wrong(self, limits: dict[str, float]) -> list[str]:
         """What is not as it should be."""
+        if not self.sounding:
+            return ["not recorded"]
         told = []
         if self.silent_s > BAR_S:
-            told.append(f"silent after {1e3 * self.silent_s:.0f} ms")
+            told.append(f"silent after {1e3 * self.silent_s:.0f} ms (server still for {1e3 * self.stood_s:.0f} ms)")
         if self.peak > limits["peak"]:
             told.append(f"peak {self.peak:.3f}")
         if self.exit != KILL:
@@ -163,6 +169,8 @@ def listen(outcomes: Sequence[Outcome], room: Room) -> float:
     for row in outcomes:
         first, last = np.searchsorted(times_s, [row.signal_s - 1.0, row.until_s])
         part = samples[first * PERIOD : last * PERIOD]
+        if not (times_s[first:last] > row.signal_s).any():
+            continue  # not recorded: that is no silence
         # Samples of a block leave one after the other from the time at which the server has it.
         at_s = np.repeat(times_s[first:last], PERIOD) + np.tile(np.arange(1, PERIOD + 1), last - first) / RATE_HZ
         before, after = at_s <= row.signal_s, at_s > row.signal_s
@@ -172,11 +180,15 @@ def listen(outcomes: Sequence[Outcome], room: Room) -> float:
         loud = np.flatnonzero(part.any(axis=1) & after)
         row.silent_s = float(at_s[loud[-1]] - row.signal_s) if len(loud) and row.exit != NORMAL else 0.0
         high = np.abs(oaconvolve(speakers, sharp[:, None], mode="same", axes=0)).max(axis=1)
-        row.step = float(np.abs(np.diff(speakers[after], axis=0)).max())
-        row.peak = float(np.abs(speakers[after]).max())
+        row.step = float(np.abs(np.diff(speakers[after], axis=0)).max(initial=0.0))
+        row.peak = float(np.abs(speakers[after]).max(initial=0.0))
         late = at_s > row.signal_s - 0.002
-        row.click = float(high[late].max())
-        steady = max(steady, float(high[~late][len(sharp) :].max()))  # behind the edge of what is looked at
+        row.click = float(high[late].max(initial=0.0))
+        blocks_s = times_s[first:last]
+        around_s = blocks_s[blocks_s <= row.signal_s][-1:].tolist() + blocks_s[blocks_s > row.signal_s].tolist()
+        within_s = [time_s for time_s in around_s if time_s <= row.signal_s + row.silent_s + 0.01]
+        row.stood_s = float(np.diff(within_s).max(initial=0.0))
+        steady = max(steady, float(high[~late][len(sharp) :].max(initial=0.0)))  # behind the edge of what is looked at
     return steady
 
 
