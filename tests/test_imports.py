@@ -32,8 +32,9 @@ FLOORS = (
     ("network", "twin", "datasets", "drivers"),
     ("methods", "rigs", "experiment"),
     ("controls", "trial", "trainer", "events"),
-    ("asking", "formatting", "pace", "plots", "progress", "report", "logfile", "commissioning", "jobs", "inference", "stop",
-     "emulate", "talk", "measuring", "recording", "export", "survey", "survey_figures", "survey_report", "calibrating"),
+    ("asking", "formatting", "pace", "plots", "progress", "report", "logfile", "commissioning", "jobs", "inference",
+     "stop", "emulate", "talk", "measuring", "recording", "export", "survey", "survey_figures", "survey_report",
+     "calibrating"),
     ("cli", "__main__"),
 )  # fmt: skip
 # Third-party packages that the lowest floors may use, deferred imports included.
