@@ -6,10 +6,12 @@ import csv
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
+from labtrain.cli_common import ConfigFile, Json, RunFolder, Runs, Set, TraceIo, finish, print_json, show
+from labtrain.cli_lab import lab
 from labtrain.errors import InputError, Interrupted, LabtrainError
 
 
@@ -24,13 +26,6 @@ class _Commands(typer.core.TyperGroup):
             raise Interrupted(str(error) or "stopped before anything was measured") from None
 
 
-def _folder(text: str | Path) -> Path:
-    """The folder an option names; an empty text would silently mean the current folder."""
-    if not str(text).strip():
-        raise InputError("--runs is empty; name the folder that holds the run folders, or leave the option out")
-    return Path(text)
-
-
 app = typer.Typer(
     name="labtrain",
     cls=_Commands,
@@ -41,28 +36,6 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Check configuration files.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
-
-ConfigFile = Annotated[Path, typer.Argument(help="YAML configuration file", show_default=False)]
-RunFolder = Annotated[Path, typer.Argument(help="run folder", show_default=False)]
-Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="override, as in training.theta=8")]
-Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", parser=_folder, help="folder that holds the run folders")]
-TraceIo = Annotated[
-    Path | None,
-    typer.Option("--trace-io", metavar="FILE", help="append every byte to and from the instruments to a file, timed"),
-]
-Json = Annotated[bool, typer.Option("--json", help="print the result as one line of JSON, alone on the last line")]
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, allow_nan=False), flush=True)
-
-
-def _show(renderable: Any) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    console.width = min(100, console.width) if console.is_terminal else 100
-    console.print(renderable)
 
 
 @app.command()
@@ -80,7 +53,7 @@ def train(
     loaded = experiment.load(config, set_)
     with Progress() as progress:
         summary = jobs.train(loaded, runs, [progress], trace_io=trace_io)
-    _finish(summary, as_json)
+    finish(summary, as_json)
 
 
 @app.command()
@@ -98,125 +71,7 @@ def resume(run: RunFolder, set_: Set = [], trace_io: TraceIo = None, as_json: Js
         recorded = opened.kind == "recording"
     with Progress() as progress:
         summary = (recording if recorded else jobs).resume(run, set_, [progress], trace_io=trace_io)
-    _finish(summary, as_json, recorded)
-
-
-def _finish(summary: dict[str, Any], as_json: bool, recorded: bool = False) -> None:
-    from labtrain.report import recording_table, summary_table
-
-    if as_json:
-        _print_json(summary)
-    else:
-        _show((recording_table if recorded else summary_table)(summary))
-
-
-@app.command()
-def measure(
-    config: ConfigFile,
-    rows: Annotated[
-        Path,
-        typer.Option("--input", metavar="CSV", help="drives: a column for each input, numbers from 0 to 1"),
-    ],
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="CSV file to write; default: standard output")
-    ] = None,
-    layer: Annotated[int, typer.Option(min=0, help="number of the rig's layer, counted from 0")] = 0,
-    set_: Set = [],  # noqa: B006
-    trace_io: TraceIo = None,
-    as_json: Json = False,
-) -> None:
-    """Measure the drives of a CSV file on a rig, as they are; prints CSV.
-
-    Of the configuration the section rig alone is looked at. The header of the
-    input may be left out.
-
-    Columns of the output: shot, counted from 0 in the order of the input;
-    x1, ..., as the instruments were really told; y1 (unit), ...;
-    sigma1 (unit), ... where the rig tells it; attempts. Rows are written as
-    they arrive: what stands there stays after Ctrl-C or an error.
-
-    With --json: the same as lists by column; with --out a summary alone.
-    """
-    from contextlib import nullcontext
-    from dataclasses import asdict
-
-    from labtrain import measuring
-    from labtrain.progress import Progress
-
-    loaded = measuring.load(config, set_)
-    kept: dict[str, Any] = {}
-
-    def keep(_: Any, shots: Any) -> None:
-        for name in ("x", "y", "sigma", "attempts"):
-            if (values := getattr(shots, name)) is not None:
-                kept.setdefault(name, []).extend(values.tolist())
-
-    with measuring.new_file(out) if out is not None else nullcontext(sys.stdout) as file:
-        take = keep if as_json and out is None else measuring.CsvShots(file)
-        # Rows on the same terminal show by themselves how far it is.
-        with Progress(quiet=out is None and not as_json and sys.stdout.isatty()) as progress:
-            try:
-                done = measuring.measure(loaded, rows, take, layer, [progress], trace_io=trace_io)
-            except BaseException:
-                if kept:
-                    _print_json(kept)
-                raise
-    if as_json:
-        _print_json(asdict(done) | kept | ({"out": str(out)} if out is not None else {}))
-
-
-@app.command()
-def record(
-    config: ConfigFile,
-    shots: Annotated[
-        int | None, typer.Option(min=1, help="random drives to measure; default: record.shots, 10000")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="of the drives; default: record.seed, 0")] = None,
-    layer: Annotated[
-        int | None, typer.Option(min=0, help="number of the rig's layer; default: record.layer, 0")
-    ] = None,
-    set_: Set = [],  # noqa: B006
-    runs: Runs = Path("runs"),
-    trace_io: TraceIo = None,
-    as_json: Json = False,
-) -> None:
-    """Measure random drives in a new run folder, which ends with pairs.npz: x, y and what else is known.
-
-    Of the configuration the sections rig, run and record alone are looked at.
-    A recording that was broken off goes on with: labtrain resume RUN.
-    """
-    from labtrain import recording
-    from labtrain.progress import Progress
-
-    asked = {"shots": shots, "seed": seed, "layer": layer}
-    options = [f"record.{name}={value}" for name, value in asked.items() if value is not None]
-    loaded = recording.load(config, [*set_, *options])
-    with Progress() as progress:
-        summary = recording.record(loaded, runs, [progress], trace_io=trace_io)
-    _finish(summary, as_json, recorded=True)
-
-
-@app.command()
-def export(
-    run: RunFolder,
-    format_: Annotated[
-        Literal["netcdf", "csv", "wav"], typer.Option("--format", help="wav: raw waveforms that were kept")
-    ],
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="file, or folder for wav; default: in the run folder")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Write all logged shots of a run as NetCDF or CSV, a file for each layer, or its waveforms as WAV."""
-    from labtrain import export as exporting
-    from labtrain.progress import Progress
-
-    with Progress() as progress:
-        exported = exporting.export(run, format_, out, [progress])
-    if as_json:
-        _print_json([{"path": str(e.path), "layer": e.layer, "shots": e.shots, "y_unit": e.y_unit} for e in exported])
-    else:
-        print(*exported, sep="\n")
+    finish(summary, as_json, recorded)
 
 
 @app.command()
@@ -228,7 +83,7 @@ def runs(root: Runs = Path("runs"), as_json: Json = False) -> None:
 
     found = list_runs(root, RealClock())
     if as_json:
-        _print_json(
+        print_json(
             [
                 {"run": str(r.folder), "status": r.status, "trials": r.trials, "shots": r.shots,
                  "bytes": r.size_bytes, "problem": r.problem, "kind": r.kind}
@@ -236,7 +91,7 @@ def runs(root: Runs = Path("runs"), as_json: Json = False) -> None:
             ]
         )  # fmt: skip
     elif found:
-        _show(runs_table(found))
+        show(runs_table(found))
     else:
         print(f"no runs in {root}")
 
@@ -249,9 +104,9 @@ def evaluate(run: RunFolder, trace_io: TraceIo = None, as_json: Json = False) ->
 
     rows = inference.evaluate(run, trace_io=trace_io)
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     else:
-        _show(evaluation_table(rows))
+        show(evaluation_table(rows))
 
 
 @app.command()
@@ -281,7 +136,7 @@ def predict(
 
     predictions = inference.predict(run, rows, trial, trace_io=trace_io)
     if as_json:
-        _print_json([{"row": p.row, "label": p.label, "margin": p.margin} for p in predictions])
+        print_json([{"row": p.row, "label": p.label, "margin": p.margin} for p in predictions])
         return
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["row", "label", "margin"])
@@ -296,77 +151,9 @@ def plan(config: ConfigFile, set_: Set = [], as_json: Json = False) -> None:  # 
 
     planned = jobs.plan(experiment.load(config, set_))
     if as_json:
-        _print_json(planned)
+        print_json(planned)
     else:
-        _show(plan_table(planned))
-
-
-@app.command()
-def survey(
-    config: ConfigFile,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="folder for survey.yaml and survey.html; default: survey-NAME")
-    ] = None,
-    tones: Annotated[
-        int | None, typer.Option(min=1, help="tones to propose; default: as many as the configuration has")
-    ] = None,
-    band: Annotated[tuple[float, float], typer.Option(metavar="LOW HIGH", help="where they may lie, in Hz")] = (
-        150.0,
-        1100.0,
-    ),
-    set_: Set = [],  # noqa: B006
-    as_json: Json = False,
-) -> None:
-    """Survey a new acoustic rig and propose tones, level, settling and averaging, each with its reason.
-
-    Plays for about a minute: silence, each speaker alone, a sweep of each,
-    shots at rising levels and again and again. Names dead speakers and
-    microphones, hum, resonances and nodes. Never louder than the limits in
-    rig.audio, nor than a shot at rig.shot.level.
-    """
-    from labtrain import experiment
-    from labtrain.progress import Progress
-    from labtrain.survey import run_survey
-    from labtrain.survey_report import survey_json, survey_text
-
-    loaded = experiment.load(config, set_)
-    with Progress() as progress:
-        done = run_survey(loaded, out or Path(f"survey-{config.stem}"), tones, band, [progress])
-    if as_json:
-        _print_json(survey_json(done))
-    else:
-        _show(survey_text(done))
-
-
-@app.command()
-def calibrate(
-    config: ConfigFile,
-    microphone: Annotated[int, typer.Option(help="the one that the calibrator is on, from 1")],
-    out: Annotated[
-        Path, typer.Option(metavar="FILE", help="CSV file, for rig.audio.sensitivity_file; other rows in it stay")
-    ],
-    level_db: Annotated[float, typer.Option("--level-db", help="of the calibrator, in dB SPL")] = 94.0,
-    hz: Annotated[float, typer.Option("--hz", help="of the calibrator")] = 1000.0,
-    set_: Set = [],  # noqa: B006
-    as_json: Json = False,
-) -> None:
-    """Calibrate a microphone with a sound calibrator; the speakers stay silent.
-
-    Of the configuration the section rig alone is looked at.
-    """
-    from dataclasses import asdict
-
-    from labtrain import measuring
-    from labtrain.calibrating import calibrate as calibrating
-
-    found = calibrating(measuring.load(config, set_), microphone, out, level_db, hz)
-    if as_json:
-        _print_json(asdict(found) | {"microphone": microphone, "out": str(out)})
-    else:
-        print(
-            f"microphone {microphone}: {found.pascal_full_scale:.4g} Pa at full scale ({found.hz:.1f} Hz, "
-            f"{found.clear_db:.0f} dB above the rest); {out} written"
-        )
+        show(plan_table(planned))
 
 
 @app.command()
@@ -392,9 +179,9 @@ def notes(run: RunFolder, as_json: Json = False) -> None:
     with Run.open(run, write=False, clock=RealClock()) as opened:
         found = opened.notes()
     if as_json:
-        _print_json([{"time_s": note.time_s, "kind": note.kind, "text": note.text} for note in found])
+        print_json([{"time_s": note.time_s, "kind": note.kind, "text": note.text} for note in found])
     elif found:
-        _show(notes_table(found))
+        show(notes_table(found))
     else:
         print(f"no notes in {run}")
 
@@ -425,97 +212,6 @@ def init(
         ) from None
     after = f"edit it from top to bottom, then: labtrain config check {target}"
     print(f"{target} written; next: {after if name.endswith('-lab') else f'labtrain train {target}'}")
-
-
-@app.command()
-def emulate(
-    config: ConfigFile,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="write a config that uses the emulators")] = None,
-    host: Annotated[str, typer.Option(help="address to listen on; 0.0.0.0: all of them")] = "127.0.0.1",
-    port: Annotated[
-        list[str], typer.Option(metavar="NAME=NUMBER", help="TCP port of an instrument, as in vna=5025; default: any")
-    ] = [],  # noqa: B006
-    timing: Annotated[
-        bool, typer.Option("--timing", help="answers take as long as those of the instruments (rig.real_time)")
-    ] = False,
-    fault: Annotated[
-        list[str], typer.Option(metavar="NAME: FAULT", help='what goes wrong, as in "vna: late 2.5 s at 7"')
-    ] = [],  # noqa: B006
-    set_: Set = [],  # noqa: B006
-    as_json: Annotated[bool, typer.Option("--json", help="one line of JSON once everything listens")] = False,
-) -> None:
-    """Serve the emulators of a rig's instruments to other programs, until Ctrl-C.
-
-    Prints a configuration that uses them: the given one with other addresses.
-    On Linux serial instruments get a pseudo-terminal, unless --port names them.
-    Speakers and microphones become a sound card on a running JACK server.
-
-    Faults: late 2.5 s, no reply, truncated 100 bytes, garbage, disconnect,
-    reboot, error -230; then "at" or "from", and the number of the message:
-    "vna: reboot at 20", "metasurface: late 2 s from 5 of Pattern".
-    Of a sound card: dropout, clip, slip, repeat, hum, mute, as in
-    "audio: dropout 40 frames at 2.5 s of 3", the third playback.
-    """
-    from labtrain import emulate as emulation
-    from labtrain import experiment
-
-    def ready(serving: emulation.Serving) -> None:
-        if out is not None:
-            serving.write(out)
-        if as_json:
-            _print_json({"addresses": serving.addresses, "config": serving.config})
-        elif out is not None:
-            print(*serving.listing(), f"{out} written; next, elsewhere: labtrain train {out}", sep="\n", flush=True)
-        else:
-            print(*(f"# {line}" for line in serving.listing()), serving.config, sep="\n", end="", flush=True)
-
-    loaded = experiment.load(config, [*set_, *(["rig.real_time=true"] if timing else [])])
-    ports, faults = emulation.parse_ports(port), emulation.parse_faults(loaded, fault)
-    emulation.emulate(loaded, ready, host=host, ports=ports, faults=faults)
-
-
-@app.command()
-def safe(
-    config: ConfigFile,
-    grace: Annotated[float, typer.Option(min=0, help="seconds a process may take to end by itself")] = 5.0,
-    set_: Set = [],  # noqa: B006
-    as_json: Json = False,
-) -> None:
-    """Make the instruments of a configuration safe: end whoever uses them, then switch them off.
-
-    Works from another terminal, during a run, after a crash, and with nobody there. Exit code 4 if something may
-    still be on; it is named, and the others are safe.
-    """
-    from labtrain import stop
-
-    stopping = stop.prepare(config, set_, grace, tell=lambda done: None if as_json else print(done, flush=True))
-    try:
-        stopping.carry_out()
-    finally:
-        if as_json:
-            ended, instruments = stopping.ended, stopping.instruments
-            _print_json({"ended": [e.as_dict() for e in ended], "instruments": [i.as_dict() for i in instruments]})
-    if not as_json and not any(not done.simulated for done in stopping.instruments):
-        print(f"{config}: all of this rig is simulated, there is nothing to switch off")
-
-
-@app.command()
-def talk(
-    address: Annotated[str, typer.Argument(help="tcp://host:port, a serial port or URL, a VISA resource")],
-    visa: Annotated[str, typer.Option(help="VISA library: @py, @ivi, or the path of one")] = "@py",
-    baud: Annotated[int, typer.Option(min=1, help="of a serial port")] = 115_200,
-    end: Annotated[str, typer.Option(help="what ends a line, in both directions")] = r"\n",
-    timeout: Annotated[float, typer.Option(min=0.001, help="longest silence within an answer, in seconds")] = 5.0,
-    trace_io: TraceIo = None,
-) -> None:
-    """Talk to an instrument: type what it understands, see what it answers.
-
-    Lines can also come from a file or a pipe: answers alone go to the standard
-    output then, and the exit code is 3 if a question had none.
-    """
-    from labtrain import talk as console
-
-    console.talk(address, visa=visa, baud=baud, end=end, timeout_s=timeout, trace_io=trace_io)
 
 
 @config_app.command()
@@ -550,6 +246,9 @@ def _root(
 ) -> None:
     """Options that come before a command."""
     del version
+
+
+app.registered_commands += lab.registered_commands
 
 
 def main() -> None:
