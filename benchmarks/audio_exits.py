@@ -167,7 +167,7 @@ def listen(outcomes: Sequence[Outcome], room: Room) -> float:
     sharp = firwin(255, ABOVE_HZ, fs=RATE_HZ, pass_zero=False)
     steady = 0.0
     for row in outcomes:
-        first, last = np.searchsorted(times_s, [row.signal_s - 1.0, row.until_s])
+        first, last = np.searchsorted(times_s, [row.signal_s - 1.0, row.until_s + 1e-3])
         part = samples[first * PERIOD : last * PERIOD]
         if not (times_s[first:last] > row.signal_s).any():
             continue  # not recorded: that is no silence

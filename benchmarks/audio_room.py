@@ -96,7 +96,7 @@ def jack_room(
         folder = Path(made)
         with (folder / "jackd.log").open("w") as log:
             server = subprocess.Popen(
-                f"jackd -n {name} -r -S -t 5000 -d dummy -r 48000 -p {PERIOD} -C 2 -P 2".split(), stdout=log, stderr=log
+                f"jackd -n {name} -r -S -d dummy -r 48000 -p {PERIOD} -C 2 -P 2".split(), stdout=log, stderr=log
             )
         subprocess.run(["jack_wait", "-w", "-s", name, "-t", "10"], capture_output=True, check=True)
         (folder / "faults.json").write_text(json.dumps([asdict(fault) for fault in faults]), encoding="utf-8")

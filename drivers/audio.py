@@ -40,7 +40,7 @@ class AudioInterface(SoundInterface):
         two_clocks: bool = Field(
             False, description="allow an input_device: samples get lost or doubled, which only a loopback notices"
         )
-        blocksize: int = Field(1024, ge=0, le=65536, description="frames per buffer; 0: as the driver likes")
+        blocksize: int = Field(512, ge=0, le=65536, description="frames per buffer; 0: as the driver likes")
         latency: Literal["low", "high"] | Annotated[float, Field(gt=0, le=10)] = Field(
             "high", description="low, high or seconds: high survives a busy computer, and shots gain nothing by low"
         )

@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 
 FADE_S = 0.010  # of a playback that is broken off: too slow for a click
 KEPT_S = 30.0  # for which input is kept; that of a playback or a recording, after its end
-POLL_S = 0.02  # between two questions whether somebody wants to stop
+POLL_S = 0.005  # between two questions whether somebody wants to stop: sound goes on meanwhile
 STILL_S = 0.5  # after which a stream that should fade out is taken to stand still
 
 

@@ -72,7 +72,7 @@ class AudioStream(SampleStream):
         inputs: tuple[int, ...],
         input_device: str | None = None,
         host_api: str | None = None,
-        blocksize: int = 1024,
+        blocksize: int = 512,
         latency: Literal["low", "high"] | float = "high",
         exclusive: bool = False,
         **options: Any,
