@@ -1,6 +1,6 @@
 """Check the last line of `labtrain train --json`: a summary with every promised key, and its run folder.
 
-    check_summary.py FILE [KEY ...]     keys that this training has not
+check_summary.py FILE [KEY ...]     keys that this training has not
 """
 
 from __future__ import annotations
