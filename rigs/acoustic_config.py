@@ -151,6 +151,8 @@ class AcousticConfig(RigConfig):
         has = type(self).model_fields
         chosen = {f.name: getattr(self, f.name) for f in fields(AcousticParameters) if f.name in has}
         chosen |= {"tone_bins": self.tones, "bin_hz": 1.0 / self.period_s}
+        if self.on_instruments:  # a real rig may play any tone, and so may the emulated one: room for its products
+            chosen["bins"] = max(_DEFAULT.bins, self.tones[-1] + len(self.tones))
         if self.audio is not None:
             chosen |= {"speakers": len(self.sound.speakers), "microphones": len(self.sound.microphones)}
         return AcousticParameters(**chosen)

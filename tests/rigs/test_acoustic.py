@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from labtrain.clock import SimulatedClock
-from labtrain.errors import InstrumentError
+from labtrain.errors import InputError, InstrumentError
 from labtrain.registry import resolve
 from labtrain.rigs.acoustic import AcousticRig
 from labtrain.safety import NotMadeSafe
@@ -143,3 +143,10 @@ def test_every_exit_is_safe_and_closed():
 def test_provenance_marks_the_cavity_as_simulated_and_is_plain_json():
     told = json.loads(json.dumps(rig(noise=0.01).provenance()))
     assert told["instruments"] == {"cavity": "simulated"} and told["world"]["parameters"]["noise"] == 0.01
+
+
+def test_behind_a_converter_the_cavity_hears_tones_above_its_usual_bins():
+    settings = {"tone_bins": (12, 45), "type": "acoustic"}
+    with pytest.raises(InputError, match=r"must rise from 1 or more to less than 40"):
+        AcousticRig.Config(**settings).parameters()
+    assert AcousticRig.Config(**settings, audio={"driver": "audio"}).parameters().bins == 47
