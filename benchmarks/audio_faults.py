@@ -34,7 +34,7 @@ Array = NDArray[np.float64]
 
 # Kind, frames: a dropout of a millisecond, a clipped burst, one sample lost or doubled, a buffer again, a burst of hum.
 KINDS = (("dropout", 40), ("clip", 400), ("slip", -1), ("slip", 1), ("repeat", 256), ("hum", 2048))
-APART_S = 0.15  # of silence between playbacks: so the emulator counts them
+APART_S = 0.15  # of silence between playbacks, by which the emulator counts them for sure
 CONFIG = ROOT / "config" / "acoustic-emulated.yaml"
 
 

@@ -67,7 +67,6 @@ def test_another_process_measures_through_the_sound_card(server: Server, tmp_pat
     with emulating("--out", tmp_path / "em.yaml", "--fault", fault) as told:
         assert told["addresses"] == {"audio": {"device": "labtrain-room", "host_api": "JACK Audio Connection Kit"}}
         assert "device: labtrain-room" in told["config"]
-        # The pause between playbacks tells them apart.
         command = [sys.executable, "-m", "labtrain", "measure", str(tmp_path / "em.yaml"), "--input", str(rows)]
         done = subprocess.run([*command, "--out", str(out)], capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr

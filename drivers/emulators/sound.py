@@ -4,8 +4,8 @@
     loopback output -> latency -> cable -> loopback input
 
 with a clock of its own, if asked for, and with scripted faults. A fault has its place in a *playback*: playbacks are
-counted from 1, each begins with the first sample that is not 0 after a tenth of a second of zeros. So a fault falls on
-the same sample of the same shot in memory and through an audio server.
+counted from 1, each begins with the first sample that is not 0 after 15 ms of zeros. So a fault falls on the same
+sample of the same shot in memory and through an audio server. (Guards without a loopback are such zeros, too.)
 
     dropout 40 frames at 2.5 s of 3        zeros come on every input, 2.5 s into the 3rd playback
     clip 400 frames at 1 s of 1            the microphones' inputs are driven into clipping
@@ -31,7 +31,7 @@ from labtrain.errors import InputError
 Array = NDArray[np.float64]
 Kind = Literal["dropout", "clip", "slip", "repeat", "hum", "mute"]
 
-ONSET_S = 0.1  # of zeros, after which a sample that is not 0 begins a playback
+ONSET_S = 0.015  # of zeros, after which a sample that is not 0 begins a playback; less than a converter's latency
 BURST = 0.02  # amplitude of a burst of hum, as a fraction of full scale
 OVERDRIVE = 1e4
 TAPS = 32  # of the interpolation between the samples of two clocks

@@ -10,7 +10,7 @@ import pytest
 from labtrain.drivers.emulators.sound import BURST, Converter, SoundFault, SoundRoom, parse_sound_fault
 from labtrain.errors import InputError
 
-RATE_HZ, LATENCY, SILENCE = 48_000.0, 611, 4800
+RATE_HZ, LATENCY, SILENCE = 48_000.0, 611, 720
 FRAMES = 12_000
 
 
@@ -148,7 +148,7 @@ def test_slips_add_up() -> None:
     assert [int(found[k]) - k for k in (1990, 2010, 4050, 6050)] == [0, 3, -1, 1]
 
 
-def test_a_fault_waits_for_its_playback_and_playbacks_begin_after_a_tenth_of_a_second_of_silence() -> None:
+def test_a_fault_waits_for_its_playback_and_playbacks_begin_after_15_ms_of_silence() -> None:
     one = room(SoundFault("dropout", 10, 5, 3))
     short, long = np.zeros((SILENCE - 1, 3)), np.zeros((SILENCE, 3))
     sound = ramp(600)
