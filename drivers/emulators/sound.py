@@ -180,8 +180,9 @@ class SoundRoom:
     def process(self, out: Samples) -> Samples:
         """Play (frames, n_out), fractions of full scale, and return what is recorded meanwhile, (frames, n_in)."""
         most = round(ONSET_S * self.rate_hz)  # frames in which only one playback can begin
-        if len(out) > most:
-            return np.concatenate([self.process(out[first : first + most]) for first in range(0, len(out), most)])
+        return np.concatenate([self._block(out[first : first + most]) for first in range(0, max(1, len(out)), most)])
+
+    def _block(self, out: Samples) -> Samples:
         played = np.clip(np.asarray(out, dtype=np.float64), -1.0, 1.0)
         self._look_for_onset(played)
         first, converter = self._frame, self.converter
