@@ -84,13 +84,12 @@ class AudioInterface(SoundInterface):
 
     @classmethod
     def _stream(cls, who: str, config: AudioInterface.Config, clock: Clock) -> AudioStream:
-        loopback = config.loopback
         return AudioStream(
             who,
             config.device,
             clock,
-            outputs=config.speakers if loopback is None else (*config.speakers, loopback.output),
-            inputs=config.microphones if loopback is None else (*config.microphones, loopback.input),
+            outputs=config.outputs,
+            inputs=config.inputs,
             input_device=config.input_device,
             host_api=config.host_api,
             blocksize=config.blocksize,

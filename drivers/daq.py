@@ -60,15 +60,14 @@ class NiDaq(SoundInterface):
 
     @classmethod
     def _stream(cls, who: str, config: Any, clock: Clock) -> DaqStream:
-        loopback = config.loopback
         # A cable from an output is no microphone: current fed into it would only load that output.
-        current = [config.iepe_ma or 0.0] * len(config.microphones) + [0.0] * (loopback is not None)
+        current = [config.iepe_ma or 0.0] * len(config.microphones) + [0.0] * (config.loopback is not None)
         return DaqStream(
             who,
             config.device,
             clock,
-            outputs=config.speakers if loopback is None else (*config.speakers, loopback.output),
-            inputs=config.microphones if loopback is None else (*config.microphones, loopback.input),
+            outputs=config.outputs,
+            inputs=config.inputs,
             input_device=config.input_device,
             output_range_v=config.output_range_v,
             input_range_v=config.input_range_v,

@@ -98,6 +98,16 @@ class SoundConfig(DeviceConfig):
             raise ValueError("max_spl_db needs calibrated microphones: pascal_full_scale or sensitivity_file")
         return self
 
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Output channels in use: speakers, then the loopback's."""
+        return self.speakers if self.loopback is None else (*self.speakers, self.loopback.output)
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Input channels in use: microphones, then the loopback's."""
+        return self.microphones if self.loopback is None else (*self.microphones, self.loopback.input)
+
     def volts(self) -> Array | None:
         """Volts at full scale, (speakers,); None if not calibrated."""
         return None if self.volts_full_scale is None else np.broadcast_to(self.volts_full_scale, len(self.speakers))

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from labtrain.rigs.acoustic_config import AcousticConfig
 from labtrain.rigs.acoustic_shots import ShotProtocol, Taken
 from labtrain.rigs.acoustic_sync import ReferenceSync
 from labtrain.rigs.recovery import Recovery
-from labtrain.rigs.simulated_room import COMMISSIONING
+from labtrain.rigs.simulated_room import COMMISSIONING, SimulatedRoom
 from labtrain.rigs.waveforms import Waveforms
 from labtrain.sim.acoustic import HOLD, AcousticWorld
 
@@ -75,23 +75,6 @@ class CavityLayer(Layer):
         self.world.restore(state)
 
 
-class Simulation(Protocol):
-    """What stands behind an emulated converter in this process."""
-
-    def begin(self, shot: int, attempt: int) -> int:
-        """A playback begins with this shot: silence, the room as it is then, noise of this shot and attempt.
-
-        Returns a number, from 0, that this shot and attempt alone have.
-        """
-
-    def restart(self, seed: int) -> None:
-        """Another seed for noise and drift."""
-
-    def state(self) -> dict[str, Any]: ...
-
-    def restore(self, state: dict[str, Any]) -> None: ...
-
-
 class SoundLayer(Layer):
     """Drives in [0, 1], one per speaker and tone, to what microphones hear of each tone, through a converter.
 
@@ -111,7 +94,7 @@ class SoundLayer(Layer):
         Opens the converter again after it failed.
     waveforms : Waveforms
     clock : Clock
-    simulation : Simulation, optional
+    simulation : SimulatedRoom, optional
         If the room is simulated in this process.
     check : callable
         Raises Interrupted if somebody wants to stop; asked several times a second.
@@ -129,7 +112,7 @@ class SoundLayer(Layer):
         reopen: Callable[[], None],
         waveforms: Waveforms,
         clock: Clock,
-        simulation: Simulation | None = None,
+        simulation: SimulatedRoom | None = None,
         check: Callable[[], object] = lambda: None,
     ) -> None:
         self.protocol, self._config, self._info, self._scale = protocol, config, info, scale
