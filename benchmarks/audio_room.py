@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from labtrain import experiment
 from labtrain.clock import RealClock
-from labtrain.drivers.emulators.jack import JackRoom
+from labtrain.drivers.emulators.serving.jack import JackRoom
 from labtrain.drivers.emulators.sound import SoundFault
 from labtrain.jobs import open_rig
 from labtrain.rigs.acoustic import AcousticRig

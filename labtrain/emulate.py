@@ -20,10 +20,10 @@ from labtrain.clock import Clock, RealClock
 from labtrain.config import Loaded
 from labtrain.drivers.emulators.emulator import Emulator
 from labtrain.drivers.emulators.faults import Fault, Faulty, parse_fault
-from labtrain.drivers.emulators.jack import NAME, JackRoom
-from labtrain.drivers.emulators.outlet import Outlet
-from labtrain.drivers.emulators.pty import PtyOutlet
-from labtrain.drivers.emulators.serve import POLL_S, Server, TcpOutlet
+from labtrain.drivers.emulators.serving.jack import NAME, JackRoom
+from labtrain.drivers.emulators.serving.outlet import Outlet
+from labtrain.drivers.emulators.serving.pty import PtyOutlet
+from labtrain.drivers.emulators.serving.server import POLL_S, Server, TcpOutlet
 from labtrain.drivers.emulators.sound import SoundFault, SoundRoom, parse_sound_fault
 from labtrain.errors import InputError, Interrupted
 from labtrain.experiment import Experiment

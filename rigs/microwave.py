@@ -14,8 +14,8 @@ from labtrain.clock import Clock, SimulatedClock
 from labtrain.drivers.address import SIM, make_link
 from labtrain.drivers.device import Device
 from labtrain.drivers.emulators.emulator import Emulator, Reply
-from labtrain.drivers.emulators.keysight_pna import KeysightPna as KeysightPnaEmulator
-from labtrain.drivers.emulators.open_source_ris import OpenSourceRisEmulator
+from labtrain.drivers.emulators.metasurface.open_source_ris import OpenSourceRisEmulator
+from labtrain.drivers.emulators.vna.keysight_pna import KeysightPna as KeysightPnaEmulator
 from labtrain.drivers.instrument import Instrument, InstrumentConfig
 from labtrain.drivers.metasurface.metasurface import Metasurface
 from labtrain.drivers.trace import Trace

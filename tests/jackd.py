@@ -138,7 +138,7 @@ def jack_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve
 
 def main(server: str, name: str, heard: str) -> None:
     """A room until the input ends."""
-    from labtrain.drivers.emulators.jack import JackRoom
+    from labtrain.drivers.emulators.serving.jack import JackRoom
 
     emulator = Delay(kept=2 * RATE_HZ)
     with JackRoom(emulator, name, server):

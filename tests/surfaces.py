@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from labtrain.clock import Clock, SimulatedClock
 from labtrain.drivers.backends.memory import MemoryLink
 from labtrain.drivers.emulators.emulator import Emulator, Reply
-from labtrain.drivers.emulators.open_source_ris import OpenSourceRisEmulator
+from labtrain.drivers.emulators.metasurface.open_source_ris import OpenSourceRisEmulator
 from labtrain.drivers.metasurface.open_source_ris import OpenSourceRis
 
 

@@ -24,8 +24,8 @@ from labtrain.cli import main
 from labtrain.clock import RealClock
 from labtrain.config import dump, loads
 from labtrain.drivers.address import make_link
-from labtrain.drivers.emulators import serve
 from labtrain.drivers.emulators.faults import parse_fault
+from labtrain.drivers.emulators.serving import server as serve
 from labtrain.drivers.metasurface.open_source_ris import OpenSourceRis
 from labtrain.drivers.vna.keysight_pna import KeysightPna
 from labtrain.emulate import Serving, emulate

@@ -15,7 +15,7 @@ from labtrain.clock import RealClock
 from labtrain.config import loads
 from labtrain.drivers.audio import AudioInterface
 from labtrain.drivers.backends.audio_devices import full_host_api
-from labtrain.drivers.emulators.jack import JackRoom
+from labtrain.drivers.emulators.serving.jack import JackRoom
 from labtrain.drivers.stream import FADE_S, Samples
 from labtrain.errors import (
     ConfigError,

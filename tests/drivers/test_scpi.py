@@ -11,9 +11,9 @@ import pytest
 from labtrain.clock import SimulatedClock
 from labtrain.drivers.backends.memory import MemoryLink
 from labtrain.drivers.blocks import block
-from labtrain.drivers.emulators.scpi import ScpiEmulator
-from labtrain.drivers.emulators.scpi_table import Setting, command, query
-from labtrain.drivers.emulators.scpi_values import Number
+from labtrain.drivers.emulators.scpi.emulator import ScpiEmulator
+from labtrain.drivers.emulators.scpi.table import Setting, command, query
+from labtrain.drivers.emulators.scpi.values import Number
 from labtrain.drivers.instrument import Command, InstrumentConfig
 from labtrain.drivers.scpi import Identity, ScpiError, ScpiInstrument, boolean, integer, text
 from labtrain.errors import InputError, InstrumentError, LinkDesync, LinkTimeout

@@ -13,10 +13,10 @@ import pytest
 from numpy.typing import ArrayLike, NDArray
 
 from labtrain.clock import RealClock
-from labtrain.drivers.emulators import serve
-from labtrain.drivers.emulators.keysight_pna import KeysightPna
 from labtrain.drivers.emulators.ports import NetworkPort
-from labtrain.drivers.emulators.serve import Server, TcpOutlet
+from labtrain.drivers.emulators.serving import server as serve
+from labtrain.drivers.emulators.serving.server import Server, TcpOutlet
+from labtrain.drivers.emulators.vna.keysight_pna import KeysightPna
 from labtrain.sim.microwave import MicrowaveParameters, MicrowaveWorld
 
 Pair = tuple[int, int]

@@ -15,7 +15,7 @@ import pytest
 from labtrain import experiment, inference, jobs
 from labtrain.clock import RealClock, SimulatedClock
 from labtrain.config import load
-from labtrain.drivers.emulators.open_source_ris import OpenSourceRisEmulator
+from labtrain.drivers.emulators.metasurface.open_source_ris import OpenSourceRisEmulator
 from labtrain.drivers.trace import read_trace
 from labtrain.errors import ConfigError, InputError, InstrumentError, Interrupted, MeasurementError
 from labtrain.events import Commissioning

@@ -10,8 +10,8 @@ from labtrain.clock import SimulatedClock
 from labtrain.drivers.backends.memory import MemoryLink
 from labtrain.drivers.emulators.emulator import Reply
 from labtrain.drivers.emulators.faults import Fault, Faulty, parse_fault
-from labtrain.drivers.emulators.keysight_pna import KeysightPna
-from labtrain.drivers.emulators.open_source_ris import OpenSourceRisEmulator
+from labtrain.drivers.emulators.metasurface.open_source_ris import OpenSourceRisEmulator
+from labtrain.drivers.emulators.vna.keysight_pna import KeysightPna
 from labtrain.errors import InputError, LinkClosed, LinkTimeout
 from tests.drivers.emulators.networks import Network
 from tests.surfaces import Pixels

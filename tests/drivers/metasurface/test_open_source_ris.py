@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labtrain.drivers.emulators.emulator import Reply
-from labtrain.drivers.emulators.open_source_ris import OpenSourceRisEmulator
+from labtrain.drivers.emulators.metasurface.open_source_ris import OpenSourceRisEmulator
 from labtrain.errors import InstrumentError, LinkClosed, LinkDesync, LinkRefused, LinkTimeout
 from tests.surfaces import Bench
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from labtrain.clock import SimulatedClock
 from labtrain.drivers.backends.memory import MemoryLink
-from labtrain.drivers.emulators import keysight_pna as emulated
+from labtrain.drivers.emulators.vna import keysight_pna as emulated
 from labtrain.drivers.vna.keysight_pna import KeysightPna
 from tests.drivers.wires import Wire
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from labtrain.drivers.emulators.keysight_pna_channel import CalSet
+from labtrain.drivers.emulators.vna.channel import CalSet
 from labtrain.drivers.scpi import ScpiError
 from labtrain.drivers.vna.calibration import Calibration
 from labtrain.errors import InputError, InstrumentError, LinkClosed, LinkTimeout

@@ -6,7 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from labtrain.drivers.emulators.keysight_pna_channel import (
+from labtrain.drivers.emulators.scpi.status import ScpiError
+from labtrain.drivers.emulators.scpi.syntax import Datum
+from labtrain.drivers.emulators.scpi.table import Answer, Setting, command, query
+from labtrain.drivers.emulators.scpi.values import Boolean, Choice, Number, Rest, nr1, nr3
+from labtrain.drivers.emulators.vna.channel import (
     HIGHEST_HZ,
     LOWEST_HZ,
     MOST_POINTS,
@@ -14,12 +18,8 @@ from labtrain.drivers.emulators.keysight_pna_channel import (
     Segment,
     next_if_bandwidth,
 )
-from labtrain.drivers.emulators.keysight_pna_measurements import Measurements
-from labtrain.drivers.emulators.keysight_pna_quantities import BANDWIDTH, FREQUENCY, POINTS, POWER, within
-from labtrain.drivers.emulators.scpi_status import ScpiError
-from labtrain.drivers.emulators.scpi_syntax import Datum
-from labtrain.drivers.emulators.scpi_table import Answer, Setting, command, query
-from labtrain.drivers.emulators.scpi_values import Boolean, Choice, Number, Rest, nr1, nr3
+from labtrain.drivers.emulators.vna.keysight_pna_measurements import Measurements
+from labtrain.drivers.emulators.vna.keysight_pna_quantities import BANDWIDTH, FREQUENCY, POINTS, POWER, within
 
 NO_SEGMENT = (127, "The sweep segment was not found.")
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from labtrain.drivers.emulators.keysight_pna_channel import (
+from labtrain.drivers.emulators.scpi.status import ScpiError
+from labtrain.drivers.emulators.scpi.table import Answer, Setting, command, query
+from labtrain.drivers.emulators.scpi.values import Boolean, Choice, Number, nr3
+from labtrain.drivers.emulators.vna.channel import (
     HIGHEST_HZ,
     LOWEST_HZ,
     Channel,
     next_if_bandwidth,
 )
-from labtrain.drivers.emulators.keysight_pna_measurements import Measurements
-from labtrain.drivers.emulators.keysight_pna_quantities import (
+from labtrain.drivers.emulators.vna.keysight_pna_measurements import Measurements
+from labtrain.drivers.emulators.vna.keysight_pna_quantities import (
     BANDWIDTH,
     FREQUENCY,
     POINTS,
@@ -20,9 +23,6 @@ from labtrain.drivers.emulators.keysight_pna_quantities import (
     SWEEP_TIME,
     told,
 )
-from labtrain.drivers.emulators.scpi_status import ScpiError
-from labtrain.drivers.emulators.scpi_table import Answer, Setting, command, query
-from labtrain.drivers.emulators.scpi_values import Boolean, Choice, Number, nr3
 
 _OF_CHANNEL = Measurements.channel
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from labtrain.drivers.emulators.keysight_pna_channel import (
+from labtrain.drivers.emulators.scpi.status import ScpiError
+from labtrain.drivers.emulators.scpi.values import Number
+from labtrain.drivers.emulators.vna.channel import (
     HIGHEST_DBM,
     HIGHEST_HZ,
     IF_BANDWIDTHS_HZ,
@@ -11,8 +13,6 @@ from labtrain.drivers.emulators.keysight_pna_channel import (
     MOST_POINTS,
     PRESET_DBM,
 )
-from labtrain.drivers.emulators.scpi_status import ScpiError
-from labtrain.drivers.emulators.scpi_values import Number
 
 FREQUENCY = Number(LOWEST_HZ, HIGHEST_HZ, unit="HZ")
 SPAN = Number(0, HIGHEST_HZ - LOWEST_HZ, unit="HZ")

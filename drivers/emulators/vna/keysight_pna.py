@@ -19,16 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labtrain.clock import Clock
-from labtrain.drivers.emulators.keysight_pna_channel import Channel, Measurement
-from labtrain.drivers.emulators.keysight_pna_correction import Correction
-from labtrain.drivers.emulators.keysight_pna_data import formatted, interleaved, snp
-from labtrain.drivers.emulators.keysight_pna_display import Display
-from labtrain.drivers.emulators.keysight_pna_segments import Segments
-from labtrain.drivers.emulators.keysight_pna_stimulus import Stimulus
 from labtrain.drivers.emulators.ports import NetworkPort
-from labtrain.drivers.emulators.scpi_status import ScpiError
-from labtrain.drivers.emulators.scpi_table import Answer, command, query
-from labtrain.drivers.emulators.scpi_values import Boolean, Choice, Number, Text
+from labtrain.drivers.emulators.scpi.status import ScpiError
+from labtrain.drivers.emulators.scpi.table import Answer, command, query
+from labtrain.drivers.emulators.scpi.values import Boolean, Choice, Number, Text
+from labtrain.drivers.emulators.vna.channel import Channel, Measurement
+from labtrain.drivers.emulators.vna.data import formatted, interleaved, snp
+from labtrain.drivers.emulators.vna.keysight_pna_correction import Correction
+from labtrain.drivers.emulators.vna.keysight_pna_display import Display
+from labtrain.drivers.emulators.vna.keysight_pna_segments import Segments
+from labtrain.drivers.emulators.vna.keysight_pna_stimulus import Stimulus
 from labtrain.drivers.scpi import EMULATOR
 
 NO_DATA = (105, "Requested data not available")

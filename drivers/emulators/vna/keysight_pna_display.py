@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from labtrain.drivers.emulators.keysight_pna_channel import (
+from labtrain.drivers.emulators.scpi.status import ScpiError
+from labtrain.drivers.emulators.scpi.table import Answer, command, query
+from labtrain.drivers.emulators.scpi.values import Boolean, Number, Text, nr1, nr3, quoted
+from labtrain.drivers.emulators.vna.channel import (
     HIGHEST_HZ,
     IF_BANDWIDTHS_HZ,
     LOWEST_HZ,
     MOST_POINTS,
     Measurement,
 )
-from labtrain.drivers.emulators.keysight_pna_measurements import MOST_CHANNELS, NO_MEASUREMENT, Measurements
-from labtrain.drivers.emulators.scpi_status import ScpiError
-from labtrain.drivers.emulators.scpi_table import Answer, command, query
-from labtrain.drivers.emulators.scpi_values import Boolean, Number, Text, nr1, nr3, quoted
+from labtrain.drivers.emulators.vna.keysight_pna_measurements import MOST_CHANNELS, NO_MEASUREMENT, Measurements
 
 DUPLICATE_WINDOW = (100, "Duplicate window number")
 NO_WINDOW = (101, "Window number not found")

@@ -16,7 +16,7 @@ from typing import Self
 
 from labtrain.clock import Clock
 from labtrain.drivers.emulators.emulator import Emulator
-from labtrain.drivers.emulators.outlet import CHUNK, Outlet
+from labtrain.drivers.emulators.serving.outlet import CHUNK, Outlet
 from labtrain.errors import InputError
 
 POLL_S = 0.2  # longest wait before the loop looks whether it is to stop

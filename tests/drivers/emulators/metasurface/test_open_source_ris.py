@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labtrain.clock import SimulatedClock
-from labtrain.drivers.emulators.open_source_ris import CHARACTER_S, OpenSourceRisEmulator
+from labtrain.drivers.emulators.metasurface.open_source_ris import CHARACTER_S, OpenSourceRisEmulator
 from labtrain.errors import InputError
 from tests.surfaces import Pixels
 

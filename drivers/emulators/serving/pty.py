@@ -16,7 +16,7 @@ from pathlib import Path
 
 from labtrain.clock import Clock
 from labtrain.drivers.emulators.emulator import Emulator
-from labtrain.drivers.emulators.outlet import CHUNK, Outlet
+from labtrain.drivers.emulators.serving.outlet import CHUNK, Outlet
 from labtrain.errors import InputError
 
 

@@ -7,8 +7,8 @@ import re
 from abc import ABC, abstractmethod
 from typing import Any
 
-from labtrain.drivers.emulators.scpi_status import ScpiError
-from labtrain.drivers.emulators.scpi_syntax import Datum
+from labtrain.drivers.emulators.scpi.status import ScpiError
+from labtrain.drivers.emulators.scpi.syntax import Datum
 
 _NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:\s*E\s*[+-]?\d+)?)\s*([A-Z%][A-Z/%]*)?", re.IGNORECASE)
 _OTHER_BASE = re.compile(r"#(?:H([0-9A-F]+)|Q([0-7]+)|B([01]+))", re.IGNORECASE)

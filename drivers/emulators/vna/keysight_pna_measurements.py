@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 
 from labtrain.clock import Clock
-from labtrain.drivers.emulators.keysight_pna_channel import (
+from labtrain.drivers.emulators.ports import NetworkPort
+from labtrain.drivers.emulators.scpi.emulator import ScpiEmulator
+from labtrain.drivers.emulators.scpi.status import ScpiError
+from labtrain.drivers.emulators.scpi.table import Answer, command, query
+from labtrain.drivers.emulators.scpi.values import Choice, Number, Text, nr1, nr3, quoted
+from labtrain.drivers.emulators.vna.channel import (
     CalSet,
     Channel,
     Measurement,
     Pair,
 )
-from labtrain.drivers.emulators.keysight_pna_data import FORMATS, UNITS, Transfer
-from labtrain.drivers.emulators.ports import NetworkPort
-from labtrain.drivers.emulators.scpi import ScpiEmulator
-from labtrain.drivers.emulators.scpi_status import ScpiError
-from labtrain.drivers.emulators.scpi_table import Answer, command, query
-from labtrain.drivers.emulators.scpi_values import Choice, Number, Text, nr1, nr3, quoted
+from labtrain.drivers.emulators.vna.data import FORMATS, UNITS, Transfer
 
 # An instrument's own errors are positive; texts as in "SCPI Errors" of the help.
 NONE_SELECTED = (103, "CALC measurement selection set to none")

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from labtrain.drivers.emulators.scpi_status import ScpiError
+from labtrain.drivers.emulators.scpi.status import ScpiError
 
 LONGEST_MESSAGE = 1 << 20  # bytes
 LONGEST_MNEMONIC = 12  # IEEE 488.2, 7.6.1.4.1

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labtrain.drivers.blocks import block
-from labtrain.drivers.emulators.scpi_status import ScpiError
-from labtrain.drivers.emulators.scpi_syntax import Datum
-from labtrain.drivers.emulators.scpi_values import Number, nr3
+from labtrain.drivers.emulators.scpi.status import ScpiError
+from labtrain.drivers.emulators.scpi.syntax import Datum
+from labtrain.drivers.emulators.scpi.values import Number, nr3
 
 Reals = NDArray[np.float64]
 

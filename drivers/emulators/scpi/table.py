@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from labtrain.drivers.emulators.scpi_status import ScpiError
-from labtrain.drivers.emulators.scpi_syntax import Datum
-from labtrain.drivers.emulators.scpi_values import Number, Parameter, Rest, forms
+from labtrain.drivers.emulators.scpi.status import ScpiError
+from labtrain.drivers.emulators.scpi.syntax import Datum
+from labtrain.drivers.emulators.scpi.values import Number, Parameter, Rest, forms
 
 Answer = str | bytes | None
 Method = Callable[..., Any]

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from labtrain.drivers.emulators.keysight_pna_channel import CalSet
-from labtrain.drivers.emulators.keysight_pna_measurements import Measurements
-from labtrain.drivers.emulators.scpi_status import ScpiError
-from labtrain.drivers.emulators.scpi_table import Answer, Setting, command, query
-from labtrain.drivers.emulators.scpi_values import Boolean, Choice, Number, Text, nr1, nr3, quoted
+from labtrain.drivers.emulators.scpi.status import ScpiError
+from labtrain.drivers.emulators.scpi.table import Answer, Setting, command, query
+from labtrain.drivers.emulators.scpi.values import Boolean, Choice, Number, Text, nr1, nr3, quoted
+from labtrain.drivers.emulators.vna.channel import CalSet
+from labtrain.drivers.emulators.vna.keysight_pna_measurements import Measurements
 
 NO_CALSET = (163, "Requested Cal Set was not found in Cal Set Storage.")
 NONE_ACTIVE = (164, "There is no Cal Set currently selected for the specified channel.")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from labtrain.drivers.emulators.keysight_pna_channel import CalSet
-from tests.drivers.emulators.analysers import GRID, Session, close
+from labtrain.drivers.emulators.vna.channel import CalSet
+from tests.drivers.emulators.vna.analysers import GRID, Session, close
 
 
 @pytest.fixture

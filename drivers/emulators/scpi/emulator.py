@@ -28,10 +28,10 @@ from typing import Any, ClassVar, NamedTuple
 
 from labtrain.clock import Clock
 from labtrain.drivers.emulators.emulator import Reply
-from labtrain.drivers.emulators.scpi_status import OPC, ScpiError, Status
-from labtrain.drivers.emulators.scpi_syntax import Framer, units
-from labtrain.drivers.emulators.scpi_table import DECLARED, Answer, Method, Setting, Table, command, query
-from labtrain.drivers.emulators.scpi_values import Number, nr1, quoted
+from labtrain.drivers.emulators.scpi.status import OPC, ScpiError, Status
+from labtrain.drivers.emulators.scpi.syntax import Framer, units
+from labtrain.drivers.emulators.scpi.table import DECLARED, Answer, Method, Setting, Table, command, query
+from labtrain.drivers.emulators.scpi.values import Number, nr1, quoted
 
 _REMEMBERED = 512  # messages whose parsed form is kept
 _LONGEST_REMEMBERED = 256  # bytes

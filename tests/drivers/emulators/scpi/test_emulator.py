@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labtrain.clock import SimulatedClock
-from labtrain.drivers.emulators.scpi import ScpiEmulator
-from labtrain.drivers.emulators.scpi_status import QUEUE_LENGTH, ScpiError
-from labtrain.drivers.emulators.scpi_syntax import LONGEST_MESSAGE, Datum
-from labtrain.drivers.emulators.scpi_table import Setting, command, query
-from labtrain.drivers.emulators.scpi_values import Boolean, Choice, Number, Rest, Text, nr1
+from labtrain.drivers.emulators.scpi.emulator import ScpiEmulator
+from labtrain.drivers.emulators.scpi.status import QUEUE_LENGTH, ScpiError
+from labtrain.drivers.emulators.scpi.syntax import LONGEST_MESSAGE, Datum
+from labtrain.drivers.emulators.scpi.table import Setting, command, query
+from labtrain.drivers.emulators.scpi.values import Boolean, Choice, Number, Rest, Text, nr1
 
 
 class Toy(ScpiEmulator):

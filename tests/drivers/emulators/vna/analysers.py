@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labtrain.clock import SimulatedClock
-from labtrain.drivers.emulators.keysight_pna import KeysightPna
+from labtrain.drivers.emulators.vna.keysight_pna import KeysightPna
 from tests.drivers.emulators.networks import Network
 
 GRID = np.linspace(2e9, 3e9, 5)

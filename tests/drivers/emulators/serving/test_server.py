@@ -16,12 +16,12 @@ import pytest
 import serial
 
 from labtrain.clock import RealClock, SimulatedClock
-from labtrain.drivers.emulators import serve
 from labtrain.drivers.emulators.emulator import Reply
-from labtrain.drivers.emulators.open_source_ris import OpenSourceRisEmulator
-from labtrain.drivers.emulators.outlet import Outlet
-from labtrain.drivers.emulators.pty import PtyOutlet
-from labtrain.drivers.emulators.serve import Server, TcpOutlet
+from labtrain.drivers.emulators.metasurface.open_source_ris import OpenSourceRisEmulator
+from labtrain.drivers.emulators.serving import server as serve
+from labtrain.drivers.emulators.serving.outlet import Outlet
+from labtrain.drivers.emulators.serving.pty import PtyOutlet
+from labtrain.drivers.emulators.serving.server import Server, TcpOutlet
 from labtrain.errors import InputError, InstrumentError
 from tests.surfaces import Pixels
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.drivers.emulators.analysers import GRID, Session, close
+from tests.drivers.emulators.vna.analysers import GRID, Session, close
 
 
 @pytest.fixture

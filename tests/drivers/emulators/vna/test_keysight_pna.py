@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from labtrain.drivers.emulators.keysight_pna_channel import IF_BANDWIDTHS_HZ, CalSet
-from tests.drivers.emulators.analysers import Session
+from labtrain.drivers.emulators.vna.channel import IF_BANDWIDTHS_HZ, CalSet
+from tests.drivers.emulators.vna.analysers import Session
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Emulators that speak SCPI: their common core."""

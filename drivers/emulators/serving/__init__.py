@@ -1,0 +1,1 @@
+"""Ways out of the process: emulators for other programs."""

@@ -1,0 +1,1 @@
+"""Emulated vector network analysers."""
