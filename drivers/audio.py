@@ -62,6 +62,8 @@ class AudioInterface(SoundInterface):
                 raise ValueError("exclusive needs host_api: Windows WASAPI")
             return self
 
+    MODELS_TOLD = "sound cards and audio interfaces, through PortAudio"
+    TRIED_ON = "emulated room, in memory and as a sound card of a JACK server"
     config: AudioInterface.Config
 
     @property

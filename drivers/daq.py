@@ -47,6 +47,8 @@ class NiDaq(SoundInterface):
             0.1, ge=0.02, le=2, description="outputs are written so far ahead: adds to the latency and to any silencing"
         )
 
+    MODELS_TOLD = "National Instruments X and M series, CompactDAQ, delta-sigma boards"
+    TRIED_ON = "stand-in for the package nidaqmx"
     by_hand: ClassVar[str] = "switch the amplifiers off; the outputs may hold a voltage until the device is reset"
 
     @property

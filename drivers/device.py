@@ -35,6 +35,15 @@ class Device(ABC):
 
     Config: ClassVar[type[DeviceConfig]]
 
+    EMULATOR: ClassVar[str] = ""
+    """What stands in for the device at ``sim``, as ``module:attribute``; empty if nothing does."""
+
+    MODELS_TOLD: ClassVar[str]
+    """Instruments it is for, as people call them: ``Keysight PNA, PNA-L and PNA-X (N52xx)``."""
+
+    TRIED_ON: ClassVar[str]
+    """What it has really met: ``emulator`` alone, or which hardware."""
+
     by_hand: ClassVar[str] = "switch it off by hand"
     """What a person can do when :meth:`safe` fails; ends the error's sentence."""
 
@@ -58,12 +67,22 @@ class Device(ABC):
         finally:
             self.close()
 
+    @classmethod
+    def fits(cls, identity: str) -> bool:  # noqa: ARG003 (for those that can tell)
+        """Whether an instrument that says this of itself is one that the driver is for."""
+        return False
+
     # -- what every driver has -----------------------------------------------------------------------------------
 
     @property
     @abstractmethod
     def name(self) -> str:
         """For errors: ``vna (tcp://10.0.0.5:5025)``."""
+
+    @property
+    @abstractmethod
+    def who(self) -> str:
+        """Its section in the configuration: ``vna``."""
 
     @property
     @abstractmethod

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, Generic, Literal, TypeVar, overload
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, overload
 
 from pydantic import Field
 
 from labtrain.clock import Clock
-from labtrain.drivers.address import SIM, parse_address
+from labtrain.drivers.address import SIM, make_link, parse_address
 from labtrain.drivers.device import Device, DeviceConfig
+from labtrain.drivers.emulators.emulator import Emulator
 from labtrain.drivers.link import Link
+from labtrain.drivers.trace import Trace
 from labtrain.errors import InputError, InstrumentError, LinkTimeout
 from labtrain.limits import Limit
 
@@ -146,15 +148,66 @@ class Instrument(Device):
     serial: ClassVar[bool] = False
     """Whether it is reached through a serial port; an emulator for other programs then stands behind one too."""
 
+    USB_IDS: ClassVar[tuple[tuple[int, int], ...]] = ()
+    """Vendor and product id of its USB serial port, where it has some of its own, not those of a common converter."""
+
+    baud: ClassVar[int] = 115_200
+    """Of the serial port."""
+
     def __init__(self, link: Link, config: InstrumentConfig, clock: Clock) -> None:
         super().__init__(config, clock)
         self.link = link
         self._before: dict[str, Any] = {}
         link.synchronise = self._synchronise
 
+    @classmethod
+    def make(
+        cls,
+        who: str,
+        config: InstrumentConfig,
+        clock: Clock,
+        *,
+        emulator: Emulator | None = None,
+        trace: Trace | None = None,
+    ) -> Self:
+        """The driver on a link of its own, unopened.
+
+        Parameters
+        ----------
+        who : str
+            Section in the configuration.
+        config : InstrumentConfig
+        clock : Clock
+        emulator : Emulator, optional
+            Answers instead of whatever the address says.
+        trace : Trace, optional
+            Of every byte.
+
+        Raises
+        ------
+        InputError
+            If the form of the address is unknown, or it is ``sim`` without an emulator.
+        """
+        link = make_link(
+            who,
+            config.address if emulator is None else SIM,
+            clock,
+            emulator=emulator,
+            visa=config.visa,
+            baud=cls.baud,
+            timeout_s=config.timeout_s,
+            open_timeout_s=config.open_timeout_s,
+            trace=trace,
+        )
+        return cls(link, config, clock)
+
     @property
     def name(self) -> str:
         return self.link.name
+
+    @property
+    def who(self) -> str:
+        return self.link.who
 
     @property
     def address(self) -> str:

@@ -19,6 +19,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from labtrain.clock import Clock
 from labtrain.drivers.blocks import NotABlock, read_block
+from labtrain.drivers.fitting import drivers_for
 from labtrain.drivers.instrument import Instrument, InstrumentConfig
 from labtrain.drivers.link import Link
 from labtrain.errors import InstrumentError, LinkDesync, LinkError, LinkTimeout
@@ -79,9 +80,6 @@ class ScpiInstrument(Instrument):
 
     MODELS: ClassVar[str]
     """Regular expression for ``manufacturer,model`` of the instruments this driver is for, in any case."""
-
-    MODELS_TOLD: ClassVar[str]
-    """The same for people: ``Keysight PNA``."""
 
     def __init__(self, link: Link, config: InstrumentConfig, clock: Clock) -> None:
         super().__init__(link, config, clock)
@@ -278,13 +276,22 @@ class ScpiInstrument(Instrument):
         return self.ask("*IDN?")
 
     def _check_identity(self, identity: str) -> None:
-        found = Identity.parse(identity)
-        if not re.fullmatch(self.MODELS, f"{found.manufacturer},{found.model}", re.IGNORECASE):
+        if not self.fits(identity):
             who, driver = f"rig.{self.link.who}", self.Config.model_fields["driver"].default
-            raise InstrumentError(
-                f"{self.name}: {identity!r} answers, and driver {driver} is for {self.MODELS_TOLD}; correct "
-                f"{self.link.where} or {who}.driver, or set {who}.identity to any"
+            others = " or ".join(drivers_for(identity))
+            remedy = (
+                f"set {who}.driver to {others}, or correct {self.link.where}"
+                if others
+                else (f"correct {self.link.where} or {who}.driver, or set {who}.identity to any")
             )
+            raise InstrumentError(
+                f"{self.name}: {identity!r} answers, and driver {driver} is for {self.MODELS_TOLD}; {remedy}"
+            )
+
+    @classmethod
+    def fits(cls, identity: str) -> bool:
+        found = Identity.parse(identity)
+        return re.fullmatch(cls.MODELS, f"{found.manufacturer},{found.model}", re.IGNORECASE) is not None
 
     def _prepare(self) -> None:
         self._event_mask = self.ask_as(integer, "*ESE?")

@@ -190,6 +190,10 @@ class SoundInterface(Device):
         return self.stream.name
 
     @property
+    def who(self) -> str:
+        return self.stream.who
+
+    @property
     def address(self) -> str:
         return self.stream.address
 

@@ -58,8 +58,7 @@ def resolve(kind: str, name: str) -> Any:
         If nothing is registered under that name, or a plugin cannot be imported.
     """
     if name in BUILT_IN[kind]:
-        module, _, attribute = BUILT_IN[kind][name].partition(":")
-        return getattr(import_module(module), attribute)
+        return _imported(BUILT_IN[kind][name])
     plugin = _plugins(kind).get(name)
     if plugin is None:
         known = names(kind)
@@ -70,3 +69,18 @@ def resolve(kind: str, name: str) -> Any:
         return plugin.load()
     except Exception as error:  # a foreign package may raise anything at import
         raise InputError(f"{kind.removesuffix('s')} {name!r} ({plugin.value}) cannot be imported: {error}") from error
+
+
+def emulator_of(driver: Any) -> Any | None:
+    """The class that stands in for a driver's instrument at ``sim``, or None: what the driver's ``EMULATOR`` names.
+
+    Made as ``emulator(port, clock, timing=...)``, where the port is a simulated world as that kind of instrument
+    meets it.
+    """
+    return _imported(driver.EMULATOR) if driver.EMULATOR else None
+
+
+def _imported(name: str) -> Any:
+    """What ``module:attribute`` names."""
+    module, _, attribute = name.partition(":")
+    return getattr(import_module(module), attribute)

@@ -11,18 +11,16 @@ from typing import Any, cast
 import numpy as np
 
 from labtrain.clock import Clock, SimulatedClock
-from labtrain.drivers.address import SIM, make_link
-from labtrain.drivers.device import Device
+from labtrain.drivers.device import Device, DeviceConfig
 from labtrain.drivers.emulators.emulator import Emulator, Reply
-from labtrain.drivers.emulators.metasurface.open_source_ris import OpenSourceRisEmulator
-from labtrain.drivers.emulators.vna.keysight_pna import KeysightPna as KeysightPnaEmulator
-from labtrain.drivers.instrument import Instrument, InstrumentConfig
+from labtrain.drivers.instrument import Instrument
 from labtrain.drivers.metasurface.metasurface import Metasurface
 from labtrain.drivers.trace import Trace
 from labtrain.drivers.vna.calibration import Calibration
 from labtrain.drivers.vna.vna import Vna
 from labtrain.errors import ConfigError, InstrumentError
 from labtrain.layer import Integers, LayerInfo, Shots, ShotSink
+from labtrain.registry import emulator_of
 from labtrain.rigs.microwave_bench import Bench, RoomBench
 from labtrain.rigs.microwave_config import MicrowaveConfig, driver_class, driver_name
 from labtrain.rigs.microwave_instruments import InstrumentBench
@@ -76,19 +74,15 @@ class MicrowaveRig(Rig):
         ConfigError
             If no emulator fits a driver.
         """
-        clock, timing = self._instrument_clock, self.config.real_time
         made: dict[str, Emulator] = {}
-        for section, config in self._sections().items():
-            name = driver_name(config)
-            if name == "keysight-pna":
-                made[section] = KeysightPnaEmulator(world, clock, timing=timing)
-            elif name == "open-source-ris":
-                made[section] = OpenSourceRisEmulator(world, clock, timing=timing)
-            else:
+        for section, config in self.config.sections.items():
+            emulator = emulator_of(driver_class(config))
+            if emulator is None:
                 raise ConfigError(
-                    f"rig.{section}.driver: there is no emulator for {name}; set rig.{section}.address to that of an "
-                    "instrument, or rig.fidelity: physics"
+                    f"rig.{section}.driver: there is no emulator for {driver_name(config)}; set rig.{section}.address "
+                    "to that of an instrument, or rig.fidelity: physics"
                 )
+            made[section] = emulator(world, self._instrument_clock, timing=self.config.real_time)
         return made
 
     def build_instruments(self) -> dict[str, Device]:
@@ -99,25 +93,15 @@ class MicrowaveRig(Rig):
         if self.config.simulated:
             self._world = self.build_world()
             emulators = self.emulators(self._world)
-        return {name: self._driver(name, section, emulators.get(name)) for name, section in self._sections().items()}
+        return {
+            name: self._driver(name, section, emulators.get(name)) for name, section in self.config.sections.items()
+        }
 
-    def _sections(self) -> dict[str, InstrumentConfig]:
-        """In the order in which instruments are opened."""
-        return {"vna": self.config.vna, "metasurface": self.config.metasurface}
-
-    def _driver(self, name: str, section: InstrumentConfig, emulator: Emulator | None) -> Instrument:
-        link = make_link(
-            name,
-            section.address if emulator is None else SIM,
-            self._instrument_clock,
-            emulator=emulator,
-            visa=section.visa,
-            timeout_s=section.timeout_s,
-            open_timeout_s=section.open_timeout_s,
-            trace=self._trace,
+    def _driver(self, name: str, section: DeviceConfig, emulator: Emulator | None) -> Device:
+        made: Device = driver_class(section).make(
+            name, section, self._instrument_clock, emulator=emulator, trace=self._trace
         )
-        driver: Instrument = driver_class(section)(link, section, self._instrument_clock)
-        return driver
+        return made
 
     def open(self) -> None:
         """Open the instruments and set them up, RF off; the first shot switches RF on.

@@ -11,7 +11,6 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from labtrain.config import Registered, Section
 from labtrain.drivers.address import SIM
 from labtrain.drivers.device import DeviceConfig
-from labtrain.drivers.instrument import InstrumentConfig
 from labtrain.drivers.metasurface.metasurface import MetasurfaceConfig
 from labtrain.drivers.vna.vna import VnaConfig
 from labtrain.registry import resolve
@@ -108,8 +107,8 @@ class MicrowaveConfig(RigConfig):
     more_codes: tuple[PixelCodeConfig, ...] = Field(
         (), description="codes of further layers on the same instruments, which the blocks of a network use in turn"
     )
-    vna: Annotated[InstrumentConfig, Registered("drivers", tag="driver")] = Field(description="a network analyser")
-    metasurface: Annotated[InstrumentConfig, Registered("drivers", tag="driver")] = Field(
+    vna: Annotated[DeviceConfig, Registered("drivers", tag="driver")] = Field(description="a network analyser")
+    metasurface: Annotated[DeviceConfig, Registered("drivers", tag="driver")] = Field(
         description="a programmable metasurface"
     )
     commission: CommissionConfig = CommissionConfig()
@@ -128,21 +127,21 @@ class MicrowaveConfig(RigConfig):
 
     @field_validator("vna")
     @classmethod
-    def _is_vna(cls, section: InstrumentConfig) -> InstrumentConfig:
+    def _is_vna(cls, section: DeviceConfig) -> DeviceConfig:
         if not isinstance(section, VnaConfig):
             raise ValueError(f"driver {driver_name(section)!r} is none of a network analyser")
         return section
 
     @field_validator("metasurface")
     @classmethod
-    def _is_metasurface(cls, section: InstrumentConfig) -> InstrumentConfig:
+    def _is_metasurface(cls, section: DeviceConfig) -> DeviceConfig:
         if not isinstance(section, MetasurfaceConfig):
             raise ValueError(f"driver {driver_name(section)!r} is none of a metasurface")
         return section
 
     @model_validator(mode="after")
     def _one_world(self) -> MicrowaveConfig:
-        simulated = [name for name in ("vna", "metasurface") if getattr(self, name).address == SIM]
+        simulated = [n for n, section in self.sections.items() if section.address == SIM]
         if len(simulated) == 1 and self.fidelity == "instruments":
             raise ValueError(
                 f"{simulated[0]}.address is sim and the other instrument's is not, so neither would see the other; "
@@ -158,13 +157,19 @@ class MicrowaveConfig(RigConfig):
     @property
     def simulated(self) -> bool:
         """Whether the instruments, or the room without any, are simulated in this process."""
-        return self.fidelity == "physics" or self.vna.address == SIM
+        return self.fidelity == "physics" or self.vna_config.address == SIM
 
     @property
     def vna_config(self) -> VnaConfig:
         """The section `vna`."""
         assert isinstance(self.vna, VnaConfig)  # validated
         return self.vna
+
+    @property
+    def sections(self) -> dict[str, VnaConfig | MetasurfaceConfig]:
+        """Instruments, in the order in which they are opened."""
+        assert isinstance(self.metasurface, MetasurfaceConfig)  # validated
+        return {"vna": self.vna_config, "metasurface": self.metasurface}
 
     @property
     def codes(self) -> tuple[PixelCodeConfig, ...]:
@@ -184,6 +189,6 @@ def driver_name(section: DeviceConfig) -> str:
     return str(getattr(section, "driver"))  # noqa: B009 (each driver declares it as a Literal of its own)
 
 
-def driver_class(section: InstrumentConfig) -> Any:
+def driver_class(section: DeviceConfig) -> Any:
     """The driver that a section configures."""
     return resolve("drivers", driver_name(section))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from labtrain.clock import Clock
-from labtrain.drivers.instrument import Instrument
+from labtrain.drivers.device import Device
 from labtrain.drivers.metasurface.metasurface import Metasurface
 from labtrain.drivers.scpi import ScpiInstrument
 from labtrain.drivers.vna.calibration import Calibration
@@ -140,7 +140,7 @@ class InstrumentBench(Bench):
         if self.surface.config.verify != "never" and not np.array_equal(self.surface.pattern, pattern):
             raise LinkDesync(
                 f"{self.surface.name}: lost its pattern while it was measured; check its supply, and that no other "
-                f"program uses it ({self.surface.link.where})"
+                f"program uses it ({self.surface.where})"
             )
 
     def _recover(self, error: InstrumentError, shot: str, failures: int) -> int:
@@ -158,16 +158,16 @@ class InstrumentBench(Bench):
                 error, failures = again, failures + 1
 
     def _open_again(self) -> None:
-        instruments: tuple[Instrument, ...] = (self.vna, self.surface)
+        instruments: tuple[Device, ...] = (self.vna, self.surface)
         self._radiates = False
         for instrument in reversed(instruments):
-            instrument.link.close()
+            instrument.drop()
         for instrument, identity in zip(instruments, self._identities, strict=True):
             instrument.open()
             if instrument.identity != identity:
                 raise InstrumentError(
                     f"{instrument.name}: was {identity!r} and is {instrument.identity!r} now; connect the one that the "
-                    f"run began with ({instrument.link.where})"
+                    f"run began with ({instrument.where})"
                 )
         self.vna.configure(self._frequencies_hz)
         if change := self.calibration.change(self.vna.calibration()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 Reply = tuple[float, bytes | None]
 """Delay in seconds after the bytes that caused it, and the bytes; None instead of bytes: the device hangs up."""
@@ -20,3 +20,11 @@ class Emulator(Protocol):
 
     def connected(self) -> list[Reply]:
         """Somebody opened the connection: forget unfinished input and unsent output; return what the device says."""
+
+
+@runtime_checkable
+class Framed(Protocol):
+    """An emulator whose messages do not end in a line feed, for those who count messages."""
+
+    def message_length(self, data: bytes) -> int:
+        """Bytes of the message that `data` begins with; 0 while it is incomplete."""

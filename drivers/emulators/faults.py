@@ -10,7 +10,8 @@
     error -230 at 6                       the 6th message leaves an entry in the error queue
     error 144 "over power" from 6         so does every one from then on
 
-Messages are counted from 1 from the start of the emulator, over all its connections; they end in a line feed. ``at``
+Messages are counted from 1 from the start of the emulator, over all its connections; they end in a line feed, or where
+an emulator says that its own end. ``at``
 means that one, ``from`` that one and all later ones. Whatever is not faulty passes unchanged.
 """
 
@@ -22,7 +23,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
-from labtrain.drivers.emulators.emulator import Emulator, Reply
+from labtrain.drivers.emulators.emulator import Emulator, Framed, Reply
 from labtrain.errors import InputError
 
 Kind = Literal["late", "no reply", "truncated", "garbage", "disconnect", "reboot", "error"]
@@ -170,26 +171,23 @@ class Faulty:
 
     def receive(self, data: bytes) -> list[Reply]:
         replies: list[Reply] = []
-        passed = at = 0
-        while not self._hung_up and (end := data.find(b"\n", at) + 1):
-            struck = self._count(bytes(self._begun) + data[at:end])
+        while not self._hung_up and (length := self._message_length(bytes(self._begun) + data)):
+            end = length - len(self._begun)
+            struck = self._count(bytes(self._begun) + data[:end])
             self._begun.clear()
-            if struck:
-                replies += self._pass(data[passed:at])
-                replies += self._strike(struck, data[at:end])
-                passed = end
-            at = end
+            replies += self._strike(struck, data[:end]) if struck else self.inner.receive(data[:end])
+            data = data[end:]
         if self._hung_up:
             return replies
-        self._begun += data[at:]
-        return replies + self._pass(data[passed:])
+        self._begun += data
+        return replies + (self.inner.receive(data) if data else [])
+
+    def _message_length(self, data: bytes) -> int:
+        return self.inner.message_length(data) if isinstance(self.inner, Framed) else data.find(b"\n") + 1
 
     def reboot(self) -> list[Reply]:
         """As of the emulator inside, if it can."""
         return self.inner.reboot() if isinstance(self.inner, Rebootable) else []
-
-    def _pass(self, data: bytes) -> list[Reply]:
-        return self.inner.receive(data) if data else []
 
     def _count(self, message: bytes) -> list[Fault]:
         """Count a message; the faults that strike at it."""

@@ -1,5 +1,8 @@
 """Metasurface, the face of every programmable surface: pixels with states, written and read back as one pattern.
 
+Most stand behind a :class:`Link`: those are a :class:`LinkedMetasurface`. What a manufacturer's library controls is a
+:class:`~labtrain.drivers.metasurface.vendor.VendorMetasurface`.
+
 A surface has elements; what a network drives are *pixels*: single elements, or blocks of neighbours that switch
 together (``group``). Pixels are numbered row by row from the top left, as seen from the front; the first ``n_pixels``
 of them are used, and every other element is held in state 0.
@@ -15,6 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from labtrain.clock import Clock
+from labtrain.drivers.address import SIM
+from labtrain.drivers.device import Device, DeviceConfig
 from labtrain.drivers.instrument import Instrument, InstrumentConfig
 from labtrain.drivers.link import Link
 from labtrain.errors import InputError, LinkDesync
@@ -24,9 +29,10 @@ States = NDArray[np.int64]
 Edge = Annotated[int, Field(ge=1)]
 
 
-class MetasurfaceConfig(InstrumentConfig):
+class MetasurfaceConfig(DeviceConfig):
     """Keys that every metasurface has."""
 
+    address: str = Field(SIM, min_length=1, description="sim, or where the controller is")
     n_pixels: int | None = Field(None, ge=1, description="pixels used, the first of all; default: all there are")
     group: tuple[Edge, Edge] = Field((1, 1), description="rows and columns of neighbouring elements that make a pixel")
     default_pattern: tuple[int, ...] | int = Field(0, description="safe state: one for all pixels, or one for each")
@@ -38,20 +44,15 @@ class MetasurfaceConfig(InstrumentConfig):
     )
 
 
-class Metasurface(Instrument):
-    """A programmable surface behind one link.
+class LinkedMetasurfaceConfig(MetasurfaceConfig, InstrumentConfig):
+    """Keys that every metasurface behind a link has."""
 
-    Parameters
-    ----------
-    link : Link
-    config : MetasurfaceConfig
-        The driver's own nested ``Config``.
-    clock : Clock
 
-    Raises
-    ------
-    InputError
-        If the config asks for more pixels than there are, or for a default pattern that does not fit.
+class Metasurface(Device):
+    """A programmable surface.
+
+    The constructor of a subclass ends with :meth:`_arrange`, which raises InputError if the config asks for more
+    pixels than there are, or for a default pattern that does not fit.
     """
 
     shape: ClassVar[tuple[int, int]]
@@ -64,8 +65,7 @@ class Metasurface(Instrument):
 
     config: MetasurfaceConfig
 
-    def __init__(self, link: Link, config: MetasurfaceConfig, clock: Clock) -> None:
-        super().__init__(link, config, clock)
+    def _arrange(self) -> None:
         self._members = self._layout()
         self._default = self._checked(self._spread_default(), "default_pattern")
         self._verified = False
@@ -74,10 +74,6 @@ class Metasurface(Instrument):
     def n_pixels(self) -> int:
         """Pixels in use."""
         return len(self._members)
-
-    def open(self) -> None:
-        super().open()
-        self._verified = False
 
     def set_pattern(self, states: ArrayLike) -> None:
         """Set all pixels and wait until the surface has settled.
@@ -107,7 +103,7 @@ class Metasurface(Instrument):
 
     def safe(self) -> None:
         """Set the default pattern; a surface that was never opened stays as it is."""
-        if self.link.is_open:
+        if self.is_open:
             self._write(self.elements(self._default))
 
     # -- what a driver fills -------------------------------------------------------------------------------------
@@ -134,7 +130,7 @@ class Metasurface(Instrument):
         grid = np.arange(rows * columns).reshape(rows, columns)[: down * high, : across * wide]
         blocks = grid.reshape(down, high, across, wide).swapaxes(1, 2).reshape(down * across, high * wide)
         n_pixels = down * across if self.config.n_pixels is None else self.config.n_pixels
-        key = f"rig.{self.link.who}"
+        key = f"rig.{self.who}"
         if not down * across:
             raise InputError(
                 f"{self.name}: asked groups of {high} x {wide} elements, the surface has {rows} x {columns}; "
@@ -154,7 +150,7 @@ class Metasurface(Instrument):
 
     def _checked(self, states: ArrayLike, key: str = "n_pixels") -> States:
         """The pattern as whole numbers, or one sentence that names what does not fit and the key to look at."""
-        given, remedy = np.asarray(states), f"see rig.{self.link.who}.{key}"
+        given, remedy = np.asarray(states), f"see rig.{self.who}.{key}"
         if given.shape != (self.n_pixels,):
             has = f"{len(given)} states" if given.ndim == 1 else f"the shape {given.shape}"
             raise InputError(
@@ -180,14 +176,47 @@ class Metasurface(Instrument):
         elements[self._members] = states[:, None]
         return elements
 
+    def _distrust(self) -> None:
+        """What the controller has said turned out to be wrong."""
+
     def _compare(self, elements: States) -> None:
         found = self._read()
         differ = np.flatnonzero(found != elements)
         if len(differ):
-            self.link.dirty = True
+            self._distrust()
             raise LinkDesync(
                 f"{self.name}: read back another pattern than was written, {len(differ)} of {len(elements)} elements "
                 f"differ, the first is element {differ[0] + 1} (wrote {elements[differ[0]]}, read {found[differ[0]]}); "
-                f"check cable and supply ({self.link.where})"
+                f"check cable and supply ({self.where})"
             )
         self._verified = True
+
+
+class LinkedMetasurface(Metasurface, Instrument):
+    """A programmable surface behind one link.
+
+    Parameters
+    ----------
+    link : Link
+    config : LinkedMetasurfaceConfig
+        The driver's own nested ``Config``.
+    clock : Clock
+
+    Raises
+    ------
+    InputError
+        If the config asks for more pixels than there are, or for a default pattern that does not fit.
+    """
+
+    config: LinkedMetasurfaceConfig
+
+    def __init__(self, link: Link, config: LinkedMetasurfaceConfig, clock: Clock) -> None:
+        Instrument.__init__(self, link, config, clock)
+        self._arrange()
+
+    def open(self) -> None:
+        Instrument.open(self)
+        self._verified = False
+
+    def _distrust(self) -> None:
+        self.link.dirty = True

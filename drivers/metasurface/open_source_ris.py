@@ -23,7 +23,7 @@ import numpy as np
 from pydantic import Field
 
 from labtrain.drivers.instrument import Command
-from labtrain.drivers.metasurface.metasurface import Metasurface, MetasurfaceConfig, States
+from labtrain.drivers.metasurface.metasurface import LinkedMetasurface, LinkedMetasurfaceConfig, States
 from labtrain.errors import InstrumentError, LinkDesync, LinkRefused, LinkTimeout
 
 BAUD = 115_200
@@ -56,16 +56,19 @@ def _matched(form: re.Pattern[str], answer: str) -> str:
     return match.group(1)
 
 
-class OpenSourceRis(Metasurface):
+class OpenSourceRis(LinkedMetasurface):
     """An OpenSourceRIS on its USB serial port."""
 
-    class Config(MetasurfaceConfig):
+    class Config(LinkedMetasurfaceConfig):
         """Settings of an OpenSourceRIS."""
 
         driver: Literal["open-source-ris"] = "open-source-ris"
         timeout_s: float = Field(1.0, gt=0, le=3600, description="longest silence before an answer")
         serial_number: int | None = Field(None, ge=0, description="accept this board alone; default: any")
 
+    EMULATOR = "labtrain.drivers.emulators.metasurface.open_source_ris:OpenSourceRisEmulator"
+    MODELS_TOLD = "OpenSourceRIS, 16 x 16 pixels of 1 bit, 5.15 to 5.875 GHz"
+    TRIED_ON = "emulator, after its firmware"
     shape = (16, 16)
     bits = 1
     serial = True

@@ -34,8 +34,11 @@ class KeysightPna(Vna, ScpiInstrument):
 
         driver: Literal["keysight-pna"] = "keysight-pna"
 
+    EMULATOR = "labtrain.drivers.emulators.vna.keysight_pna:KeysightPna"
     MODELS = r"(Keysight|Agilent)[^,]*,(N52\d\d[A-Z]|E83[56]\d[A-C]|M937\dA|P937\dA)"
     MODELS_TOLD = "Keysight PNA, PNA-L and PNA-X (N52xx, E83xx, M937xA, P937xA)"
+
+    TRIED_ON = "emulator; scikit-rf, PyMeasure and QCoDeS read the same emulator"
 
     if_bandwidth_range = Limit(1, 15e6, "Hz")
     points_range = Limit(1, 100_003)

@@ -86,6 +86,7 @@ def test_it_is_documented(name: str) -> None:
     cls = driver(name)
     for what in (sys.modules[cls.__module__], cls, cls.Config):
         assert (vars(what).get("__doc__") or "").strip(), what
+    assert cls.MODELS_TOLD.strip() and cls.TRIED_ON.strip()
     for attribute, member in vars(cls).items():
         if inspect.isfunction(member) and not attribute.startswith("_"):
             assert inspect.getdoc(getattr(cls, attribute)), f"{attribute} has no docstring, nor has its base"
@@ -145,3 +146,14 @@ def test_a_command_that_sets_says_what_is_allowed(cls: type[Instrument], command
         instrument = make(cls.Config.model_fields["driver"].default)
         assert isinstance(instrument, Instrument)
         assert isinstance(command.limits_of(instrument), Limit)
+
+
+@every_driver
+def test_its_emulator_exists(name: str) -> None:
+    cls = driver(name)
+    if not issubclass(cls, Instrument):
+        return
+    assert cls.EMULATOR, "something that stands in at address: sim"
+    emulator = registry.emulator_of(cls)
+    assert callable(emulator)
+    assert "timing" in inspect.signature(emulator).parameters
