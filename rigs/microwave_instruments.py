@@ -137,7 +137,7 @@ class InstrumentBench(Bench):
         return s
 
     def _check_pattern(self, pattern: States) -> None:
-        if self.surface.config.verify != "never" and not np.array_equal(self.surface.pattern, pattern):
+        if self.surface.reads_back != "never" and not np.array_equal(self.surface.pattern, pattern):
             raise LinkDesync(
                 f"{self.surface.name}: lost its pattern while it was measured; check its supply, and that no other "
                 f"program uses it ({self.surface.where})"
