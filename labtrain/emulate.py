@@ -23,7 +23,8 @@ from labtrain.drivers.emulators.faults import Fault, Faulty, parse_fault
 from labtrain.drivers.emulators.serving.jack import NAME, JackRoom
 from labtrain.drivers.emulators.serving.outlet import Outlet
 from labtrain.drivers.emulators.serving.pty import PtyOutlet
-from labtrain.drivers.emulators.serving.server import POLL_S, Server, TcpOutlet
+from labtrain.drivers.emulators.serving.server import POLL_S, Server
+from labtrain.drivers.emulators.serving.tcp import TcpOutlet
 from labtrain.drivers.emulators.sound import SoundFault, SoundRoom, parse_sound_fault
 from labtrain.errors import InputError, Interrupted
 from labtrain.experiment import Experiment
@@ -228,12 +229,8 @@ def _serving(loaded: Loaded[Experiment], outlets: list[Outlet]) -> Serving:
     values: dict[str, Any] = loaded.value.model_dump(mode="json", by_alias=True)
     addresses = {}
     for outlet in outlets:
-        kind, visa = (
-            ("socket", f"TCPIP::{outlet.reached_at}::{outlet.port}::SOCKET")
-            if isinstance(outlet, TcpOutlet)
-            else ("pty", f"ASRL{outlet.address}::INSTR")
-        )
-        addresses[outlet.name] = {kind: outlet.address, "visa": visa}
+        kind = "socket" if isinstance(outlet, TcpOutlet) else "pty"
+        addresses[outlet.name] = {kind: outlet.address, "visa": outlet.visa}
         values["rig"][outlet.name]["address"] = outlet.address
     if "fidelity" in values["rig"]:
         values["rig"]["fidelity"] = "instruments"

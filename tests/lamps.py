@@ -10,7 +10,8 @@ from typing import Any, Literal
 from labtrain.clock import Clock, RealClock
 from labtrain.drivers.address import make_link
 from labtrain.drivers.emulators.emulator import Reply
-from labtrain.drivers.emulators.serving.server import Server, TcpOutlet
+from labtrain.drivers.emulators.serving.server import Server
+from labtrain.drivers.emulators.serving.tcp import TcpOutlet
 from labtrain.drivers.instrument import Command, Instrument, InstrumentConfig
 from labtrain.errors import InstrumentError
 from labtrain.rigs.rig import Rig, RigConfig

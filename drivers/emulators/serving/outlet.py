@@ -44,6 +44,11 @@ class Outlet(ABC):
     def address(self) -> str:
         """What a client opens, in the form of ``rig.<instrument>.address``."""
 
+    @property
+    @abstractmethod
+    def visa(self) -> str:
+        """What a VISA client opens: the name of the resource."""
+
     @abstractmethod
     def open(self, selector: selectors.BaseSelector) -> None:
         """Begin to listen; `selector` gets callables that take the event mask."""

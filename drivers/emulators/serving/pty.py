@@ -41,6 +41,10 @@ class PtyOutlet(Outlet):
     def address(self) -> str:
         return str(self.link)
 
+    @property
+    def visa(self) -> str:
+        return f"ASRL{self.link}::INSTR"
+
     def open(self, selector: selectors.BaseSelector) -> None:
         """Make the terminal and the link.
 

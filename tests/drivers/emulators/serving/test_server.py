@@ -21,7 +21,8 @@ from labtrain.drivers.emulators.metasurface.open_source_ris import OpenSourceRis
 from labtrain.drivers.emulators.serving import server as serve
 from labtrain.drivers.emulators.serving.outlet import Outlet
 from labtrain.drivers.emulators.serving.pty import PtyOutlet
-from labtrain.drivers.emulators.serving.server import Server, TcpOutlet
+from labtrain.drivers.emulators.serving.server import Server
+from labtrain.drivers.emulators.serving.tcp import TcpOutlet
 from labtrain.errors import InputError, InstrumentError
 from tests.surfaces import Pixels
 
