@@ -1,0 +1,248 @@
+"""ScpiVna, what all dialects of SCPI for vector network analysers share; a dialect is a list of how it says things.
+
+A step is everywhere the same: trigger one sweep (or as many as are averaged) and wait with ``*OPC?``, read the
+corrected complex data in binary, ask for errors. Channel 1 is used, with whatever calibration has been made there.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labtrain.drivers.instrument import Command
+from labtrain.drivers.scpi import ScpiInstrument, boolean, integer, text
+from labtrain.drivers.vna.calibration import Calibration
+from labtrain.drivers.vna.segments import segments_of
+from labtrain.drivers.vna.vna import Frequencies, Sweep, Vna, is_uniform, ports_of
+from labtrain.errors import InputError, InstrumentError, LinkError
+from labtrain.limits import Limit, shown
+
+RESOLUTION_HZ = 1.0
+
+_STOP_S = 0.5  # an idle analyser confirms within a few milliseconds
+
+
+class ScpiVna(Vna, ScpiInstrument):
+    """A vector network analyser that speaks SCPI.
+
+    A dialect declares the constants below where its own differ from them, and commands of the same name in place of
+    those that it spells otherwise; commands are put back in the order in which they were first declared.
+    """
+
+    FREQUENCY_RANGE: ClassVar[tuple[str, str]] = ("SENS1:FREQ:STAR? MIN", "SENS1:FREQ:STOP? MAX")
+    """Questions for the lowest and the highest frequency."""
+
+    POWER_RANGE: ClassVar[tuple[str, str]] = ("SOUR1:POW? MIN", "SOUR1:POW? MAX")
+    """Questions for the lowest and the highest power."""
+
+    PORTS: ClassVar[str]
+    """Question for the number of ports."""
+
+    HOLD: ClassVar[str]
+    """Order to sweep no more until triggered."""
+
+    OFF: ClassVar[str]
+    """Order to switch RF off and stop sweeping, whatever is under way."""
+
+    TRIGGER: ClassVar[str] = "INIT1;*OPC?"
+    """One sweep, or a group of them, and the question that is answered at its end."""
+
+    FORMAT: ClassVar[tuple[str, str]] = ("REAL,64", "SWAP")
+    """`data_format` and `byte_order` of little-endian binary numbers of 64 bits."""
+
+    X: ClassVar[str]
+    """Question for the frequencies it sweeps, answered in that format."""
+
+    CORRECTED: ClassVar[str] = "SENS1:CORR?"
+    """Question whether correction is on."""
+
+    FEWEST_POINTS: ClassVar[int] = 1
+    """Of a segment."""
+
+    MOST_SEGMENTS: ClassVar[int] = 1_000_000
+
+    start_hz = Command(
+        "start frequency", "SENS1:FREQ:STAR?", "SENS1:FREQ:STAR {}", cast=float, unit="Hz", limits="frequency_limits"
+    )
+    stop_hz = Command(
+        "stop frequency", "SENS1:FREQ:STOP?", "SENS1:FREQ:STOP {}", cast=float, unit="Hz", limits="frequency_limits"
+    )
+    points = Command("points", "SENS1:SWE:POIN?", "SENS1:SWE:POIN {}", cast=integer, limits="points_range")
+    sweep_type = Command(
+        "sweep type", "SENS1:SWE:TYPE?", "SENS1:SWE:TYPE {}", cast=text, choices=("LIN", "LOG", "SEGM", "POW", "CW")
+    )
+    if_bandwidth_hz = Command(
+        "IF bandwidth", "SENS1:BWID?", "SENS1:BWID {}", cast=float, unit="Hz", limits="if_bandwidth_range",
+        doc="Rounded to what there is.",
+    )  # fmt: skip
+    averaging = Command("averaging", "SENS1:AVER?", "SENS1:AVER {}", cast=boolean, choices=(True, False))
+    averages = Command(
+        "number of averages", "SENS1:AVER:COUN?", "SENS1:AVER:COUN {}", cast=integer, limits=Limit(1, 65536)
+    )
+    power_dbm = Command("power", "SOUR1:POW?", "SOUR1:POW {}", cast=float, unit="dBm", limits="power_limits")
+    data_format = Command("data format", "FORM?", "FORM {}", cast=text, choices=("REAL,64", "REAL,32", "ASC,0"))
+    byte_order = Command(
+        "byte order", "FORM:BORD?", "FORM:BORD {}", cast=text, choices=("NORM", "SWAP"), doc="SWAP: little-endian."
+    )
+    sweep_time_s = Command(
+        "sweep time", "SENS1:SWE:TIME?", cast=float, unit="s", doc="Of one sweep from one port.", kept=False
+    )
+    radiating = Command("RF output", "OUTP?", cast=boolean, doc="Switched by rf().", kept=False)
+
+    _triggers: tuple[str, ...] = ()
+    _questions: tuple[str, ...] = ()
+    _kept: NDArray[np.intp] | slice = slice(None)  # points of a sweep that were asked for
+    _swept = 0  # points of a sweep
+    _sweep_s = 0.0
+
+    # -- setting up ----------------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        self.frequency_range = Limit(*(self.ask_as(float, question) for question in self.FREQUENCY_RANGE), "Hz")
+        self.power_range = Limit(*(self.ask_as(float, question) for question in self.POWER_RANGE), "dBm")
+        self.n_ports = self.ask_as(integer, self.PORTS)
+
+    def _checked_frequencies(self, frequencies_hz: Any) -> Frequencies:
+        frequencies = super()._checked_frequencies(frequencies_hz)
+        if not is_uniform(frequencies, RESOLUTION_HZ / 2):
+            needed = len(segments_of(frequencies, self.FEWEST_POINTS).rows)
+            if needed > self.MOST_SEGMENTS:
+                raise InputError(
+                    f"{self.name}: asked {len(frequencies)} frequencies that need {needed} segments, it has "
+                    f"{self.MOST_SEGMENTS}; measure at fewer (rig.frequencies_hz), or at equal distances"
+                )
+        return frequencies
+
+    def _configure(self, frequencies_hz: Frequencies) -> None:
+        config = self.config
+        self.tell(self.HOLD)
+        self.power_dbm = config.power_dbm
+        self.if_bandwidth_hz = config.if_bandwidth_hz
+        self._average(config.averages)
+        sources = self._define_measurements()
+        self._set_frequencies(frequencies_hz)
+        self.data_format, self.byte_order = self.FORMAT
+        self.check_errors()
+        self._confirm(frequencies_hz)
+        if self.ask_as(boolean, self.CORRECTED):  # correction needs the sweeps of all its ports
+            sources |= {port for name in config.s_parameters for port in ports_of(name)}
+        one_s = max(self.sweep_time_s, len(frequencies_hz) / self.if_bandwidth_hz)
+        self._sweep_s = one_s * len(sources) * config.averages
+        self.fence_timeout_s = self._patience_s
+        self.check_errors()
+
+    def _average(self, count: int) -> None:
+        """Average `count` sweeps a shot, beginning anew each time, or they would go on into those of the shot before.
+
+        Sweeps are triggered one by one: not every firmware knows how to trigger all of them at once.
+        """
+        self.averages = count
+        self.averaging = count > 1
+        first = f"SENS1:AVER:CLE;:{self.TRIGGER}" if count > 1 else self.TRIGGER
+        self._triggers = (first, *[self.TRIGGER] * (count - 1))
+
+    @abstractmethod
+    def _define_measurements(self) -> set[int]:
+        """Define what is measured and set `_questions`, one for each S-parameter; returns the ports that are driven."""
+
+    def _set_frequencies(self, frequencies_hz: Frequencies) -> None:
+        self._kept, self._swept = slice(None), len(frequencies_hz)
+        if is_uniform(frequencies_hz, RESOLUTION_HZ / 2):
+            self.sweep_type = "LIN"
+            self.start_hz, self.stop_hz = float(frequencies_hz[0]), float(frequencies_hz[-1])
+            self.points = len(frequencies_hz)
+        else:
+            segments = segments_of(frequencies_hz, self.FEWEST_POINTS)
+            self._kept, self._swept = segments.kept, segments.points
+            self._set_segments(segments.rows)
+            self.sweep_type = "SEGM"
+
+    @abstractmethod
+    def _set_segments(self, rows: list[tuple[float, float, int]]) -> None:
+        """Replace the segment table by segments of (start in Hz, stop in Hz, points)."""
+
+    def _confirm(self, frequencies_hz: Frequencies) -> None:
+        """Read back what would spoil or endanger something if it were not so."""
+        config, key = self.config, f"rig.{self.link.who}"
+        if (self.data_format, self.byte_order) != self.FORMAT:
+            raise InstrumentError(f"{self.name}: asked data format {' '.join(self.FORMAT)}, it did not set that")
+        for name, asked in (("power_dbm", config.power_dbm), ("if_bandwidth_hz", config.if_bandwidth_hz)):
+            found: float = getattr(self, name)
+            if not np.isclose(found, asked, rtol=1e-6, atol=1e-3):
+                command = self.commands()[name]
+                told, has = (shown(value, command.unit) for value in (asked, found))
+                raise InputError(f"{self.name}: asked {command.what} {told}, it set {has} instead; set {key}.{name}")
+        swept_hz = self.ask_block(self.X, self._swept)[self._kept]
+        if np.abs(swept_hz - frequencies_hz).max() > RESOLUTION_HZ:
+            wrong = int(np.argmax(np.abs(swept_hz - frequencies_hz)))
+            raise InstrumentError(
+                f"{self.name}: asked frequency {frequencies_hz[wrong]:.12g} Hz, it sweeps {swept_hz[wrong]:.12g} Hz; "
+                "set rig.frequencies_hz to what it can do"
+            )
+
+    # -- measuring -----------------------------------------------------------------------------------------------
+
+    @property
+    def sweep_s(self) -> float:
+        return self._sweep_s
+
+    @property
+    def _patience_s(self) -> float:
+        """How long a sweep may keep it busy: twice what it told, for retraces and settling."""
+        return self.link.timeout_s + 2 * self._sweep_s
+
+    def _sweep(self) -> Sweep:
+        for trigger in self._triggers:
+            done = self.ask(trigger, self._patience_s)
+            if done not in ("1", "+1"):
+                raise self.confused(trigger, done, "the end of the sweep")
+        data = np.empty((len(self._questions), len(self.frequencies_hz)), dtype=np.complex128)
+        for row, question in zip(data, self._questions, strict=True):
+            row[:] = self.ask_block(question, self._swept, "<c16")[self._kept]
+        self.check_errors()
+        return data
+
+    def calibration(self) -> Calibration:
+        on = self.ask_as(boolean, self.CORRECTED)
+        self.check_errors()
+        return Calibration(on)
+
+    # -- RF ------------------------------------------------------------------------------------------------------
+
+    def _switch(self, on: bool) -> None:
+        order = f"{'OUTP 1' if on else self.OFF};:OUTP?"
+        answer = self.ask(order)
+        self.check_errors()
+        if answer.lstrip("+") != str(int(on)):
+            told = "on" if on else "off"
+            raise InstrumentError(f"{self.name}: asked {order!r} for RF {told}, got {answer!r}; see its front panel")
+
+    def _stop(self) -> None:
+        try:
+            self._say_off()
+        except LinkError as error:
+            try:
+                self._say_off()
+            except LinkError as again:
+                why = str(again).removeprefix(f"{self.name}: ")
+                raise InstrumentError(f"{self.name}: told to switch RF off, but did not confirm it: {why}") from error
+
+    def _say_off(self) -> None:
+        busy_s = _STOP_S
+        if self.link.dirty:
+            # The orders leave first: bringing the link back in step may take longer than anybody should radiate.
+            self.link.send_anyway(f"\n{self.OFF}\n".encode("ascii"))
+            busy_s += self._sweep_s  # it may have to end a sweep before it listens
+        patience_s, self.fence_timeout_s = self.fence_timeout_s, busy_s
+        try:
+            with self.link.exchange():
+                self.link.write(f"{self.OFF};:OUTP?\n".encode("ascii"))
+                answer = self.link.read_until(b"\n", _STOP_S).strip()
+        finally:
+            self.fence_timeout_s = patience_s
+        if answer.lstrip(b"+") != b"0":
+            raise self.confused(self.OFF, answer, "RF off")
