@@ -72,6 +72,11 @@ class Device(ABC):
         """Whether an instrument that says this of itself is one that the driver is for."""
         return False
 
+    @classmethod
+    def emulator_options(cls, config: Any) -> dict[str, Any]:  # noqa: ARG003 (for those that come in sizes)
+        """Keyword arguments with which the emulator becomes the device that this config, the driver's own, is for."""
+        return {}
+
     # -- what every driver has -----------------------------------------------------------------------------------
 
     @property

@@ -76,13 +76,15 @@ class MicrowaveRig(Rig):
         """
         made: dict[str, Emulator] = {}
         for section, config in self.config.sections.items():
-            emulator = emulator_of(driver_class(config))
+            driver = driver_class(config)
+            emulator = emulator_of(driver)
             if emulator is None:
                 raise ConfigError(
                     f"rig.{section}.driver: there is no emulator for {driver_name(config)}; set rig.{section}.address "
                     "to that of an instrument, or rig.fidelity: physics"
                 )
-            made[section] = emulator(world, self._instrument_clock, timing=self.config.real_time)
+            options = driver.emulator_options(config)
+            made[section] = emulator(world, self._instrument_clock, timing=self.config.real_time, **options)
         return made
 
     def build_instruments(self) -> dict[str, Device]:
