@@ -16,11 +16,11 @@ from pathlib import Path
 
 from labtrain.clock import Clock
 from labtrain.drivers.emulators.emulator import Emulator
-from labtrain.drivers.emulators.serving.outlet import CHUNK, Outlet
+from labtrain.drivers.emulators.serving.stream import CHUNK, StreamOutlet
 from labtrain.errors import InputError
 
 
-class PtyOutlet(Outlet):
+class PtyOutlet(StreamOutlet):
     """An emulator on a pseudo-terminal.
 
     Parameters

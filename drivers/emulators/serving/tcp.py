@@ -8,23 +8,21 @@ import socket
 
 from labtrain.clock import Clock
 from labtrain.drivers.emulators.emulator import Emulator
-from labtrain.drivers.emulators.serving.outlet import CHUNK, Outlet
-from labtrain.errors import InputError
+from labtrain.drivers.emulators.serving.listener import Listener
+from labtrain.drivers.emulators.serving.stream import CHUNK, StreamOutlet
 
 log = logging.getLogger("labtrain")
 
 
-class TcpOutlet(Outlet):
+class TcpOutlet(StreamOutlet):
     """An emulator on a TCP port.
 
     Parameters
     ----------
     name, emulator, clock
         As of Outlet.
-    host : str
-        Address to listen on; ``0.0.0.0`` is all of them, for clients on other computers.
-    port : int
-        0: any that is free.
+    host, port
+        As of Listener.
     scheme : str
         Of the address: ``tcp``, or ``socket`` where the instrument is a serial one.
     """
@@ -40,22 +38,23 @@ class TcpOutlet(Outlet):
         scheme: str = "tcp",
     ) -> None:
         super().__init__(name, emulator, clock)
-        self.host, self.port, self.scheme = host, port, scheme
-        self._listener: socket.socket | None = None
+        self.listener, self.scheme = Listener(name, host, port), scheme
+
+    @property
+    def host(self) -> str:
+        return self.listener.host
+
+    @property
+    def port(self) -> int:
+        return self.listener.port
 
     @property
     def address(self) -> str:
-        host = self.reached_at
-        return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+        return f"{self.scheme}://{self.listener.reached_at}:{self.port}"
 
     @property
     def visa(self) -> str:
-        return f"TCPIP::{self.reached_at}::{self.port}::SOCKET"
-
-    @property
-    def reached_at(self) -> str:
-        """Host for clients on this computer."""
-        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"TCPIP::{self.listener.reached_at}::{self.port}::SOCKET"
 
     def open(self, selector: selectors.BaseSelector) -> None:
         """Listen.
@@ -65,32 +64,14 @@ class TcpOutlet(Outlet):
         InputError
             If the port cannot be had.
         """
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
-        try:
-            self._listener = socket.create_server((self.host, self.port), family=family)
-        except (OSError, OverflowError) as error:
-            raise InputError(
-                f"emulated {self.name}: cannot listen on port {self.port} of {self.host} "
-                f"({getattr(error, 'strerror', None) or error}); choose others with --port {self.name}=NUMBER, --host"
-            ) from None
-        self._listener.setblocking(False)
-        self.port = self._listener.getsockname()[1]
         self._selector = selector
-        selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        self.listener.open(selector, self._accepted)
 
     def close(self) -> None:
         self.hang_up()
-        if self._listener is not None and self._selector is not None:
-            self._selector.unregister(self._listener)
-            self._listener.close()
-            self._listener = None
+        self.listener.close()
 
-    def _accept(self, mask: int) -> None:  # noqa: ARG002 (a listener can only be read)
-        assert self._listener is not None
-        try:
-            peer, _ = self._listener.accept()
-        except OSError:  # gone again
-            return
+    def _accepted(self, peer: socket.socket) -> None:
         while self._peer is not None and not self._ended and self._listen():
             pass  # whether it has hung up stands behind all that it sent
         if self._peer is not None and not self._ended:
@@ -98,8 +79,6 @@ class TcpOutlet(Outlet):
             peer.close()
             return
         self.hang_up()
-        peer.setblocking(False)
-        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._attach(peer)
 
     def _let_go(self, peer: socket.socket | int) -> None:
