@@ -102,9 +102,13 @@ class ScpiVna(Vna, ScpiInstrument):
 
     def _prepare(self) -> None:
         super()._prepare()
-        self.frequency_range = Limit(*(self.ask_as(float, question) for question in self.FREQUENCY_RANGE), "Hz")
-        self.power_range = Limit(*(self.ask_as(float, question) for question in self.POWER_RANGE), "dBm")
+        self.frequency_range = self._range(self.FREQUENCY_RANGE, "Hz")
+        self.power_range = self._range(self.POWER_RANGE, "dBm")
         self.n_ports = self.ask_as(integer, self.PORTS)
+
+    def _range(self, questions: tuple[str, str], unit: str) -> Limit:
+        low, high = (self.ask_as(float, question) for question in questions)
+        return Limit(low, high, unit)
 
     def _checked_frequencies(self, frequencies_hz: Any) -> Frequencies:
         frequencies = super()._checked_frequencies(frequencies_hz)

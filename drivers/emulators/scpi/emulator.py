@@ -82,8 +82,9 @@ class ScpiEmulator:
     def table(cls) -> Table:
         """All commands that the class and its bases declare."""
         bases = [vars(base) for base in reversed(cls.__mro__)]
-        declared = (entry for base in bases for member in base.values() for entry in getattr(member, DECLARED, ()))
-        stored = (entry for base in bases for setting in base.get("SETTINGS", ()) for entry in setting.entries())
+        members = (member for base in bases for member in base.values())
+        declared = (entry.bind(cls) for member in members for entry in getattr(member, DECLARED, ()))
+        stored = (entry for base in bases for setting in base.get("SETTINGS", ()) for entry in setting.entries(cls))
         return Table(itertools.chain(declared, stored))
 
     # -- for subclasses ------------------------------------------------------------------------------------------

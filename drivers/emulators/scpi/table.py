@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from labtrain.drivers.emulators.scpi.status import ScpiError
@@ -37,6 +37,10 @@ class Entry:
     needs: int
     method: Method
     indefinite: bool = False  # its answer ends only with the message, so nothing may be asked after it (-440)
+
+    def bind(self, emulator: type) -> Entry:
+        """The same in a class of emulators."""
+        return replace(self, parameters=tuple(parameter.bind(emulator) for parameter in self.parameters))
 
     def values(self, data: tuple[Datum, ...]) -> tuple[Any, ...]:
         """The parameters that are given.
@@ -99,19 +103,19 @@ class Setting:
     owner: Callable[..., object]
     attribute: str
 
-    def entries(self) -> tuple[Entry, Entry]:
-        """The command and the query."""
-        numbers = self.pattern.count("#")
-        limits = (_Limit(self.parameter),) if isinstance(self.parameter, Number) else ()
+    def entries(self, emulator: type) -> tuple[Entry, Entry]:
+        """The command and the query, in a class of emulators."""
+        numbers, parameter = self.pattern.count("#"), self.parameter.bind(emulator)
+        limits = (_Limit(parameter),) if isinstance(parameter, Number) else ()
 
         def store(emulator: object, *given: Any) -> None:
             setattr(self.owner(emulator, *given[:numbers]), self.attribute, given[numbers])
 
         def tell(emulator: object, *given: Any) -> Answer:
             value = getattr(self.owner(emulator, *given[:numbers]), self.attribute)
-            return self.parameter.show(given[numbers] if len(given) > numbers else value)
+            return parameter.show(given[numbers] if len(given) > numbers else value)
 
-        return Entry(self.pattern, (self.parameter,), 1, store), Entry(f"{self.pattern}?", limits, 0, tell)
+        return Entry(self.pattern, (parameter,), 1, store), Entry(f"{self.pattern}?", limits, 0, tell)
 
 
 class _Limit(Parameter):

@@ -58,6 +58,10 @@ class Parameter(ABC):
         """The value in an answer."""
         return str(value)
 
+    def bind(self, emulator: type) -> Parameter:  # noqa: ARG002 (for those that depend on it)
+        """The same for a class of emulators, whose limits may be its own."""
+        return self
+
 
 class Number(Parameter):
     """A decimal number with an optional suffix of the unit, or ``MIN``, ``MAX``, ``DEF``.

@@ -1,4 +1,4 @@
-"""One channel of an emulated PNA: stimulus settings, segments, measurements, and what a sweep of it does.
+"""One channel of an emulated analyser: stimulus settings, segments, measurements, and what a sweep of it does.
 
 After the SCPI command reference in Keysight's PNA help (N522xB, A.13 and later). Averages are of complex values:
 until the count n of sweeps is reached their mean, from there on new/n + old (n - 1)/n.
@@ -15,31 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labtrain.drivers.emulators.ports import NetworkPort
+from labtrain.drivers.emulators.vna.family import Family
 
 Pair = tuple[int, int]  # S21 is (2, 1)
 Traces = dict[Pair, NDArray[np.complex128]]
-
-LOWEST_HZ, HIGHEST_HZ = 10e6, 26.5e9  # N5222B
-MOST_POINTS = 100_003
-LOWEST_DBM, HIGHEST_DBM, PRESET_DBM = -30.0, 13.0, -5.0
-_DECADE = (1, 1.5, 2, 3, 5, 7)
-IF_BANDWIDTHS_HZ = (
-    1, 2, 3, 5, 7, *(step * 10.0**decade for decade in range(1, 5) for step in _DECADE),
-    100e3, 150e3, 200e3, 280e3, 360e3, 600e3, *(step * 1e6 for step in _DECADE), 10e6, 15e6,
-)  # fmt: skip
-"""Those that exist; the instrument takes the next one above what it is asked."""
-
-STEP_S = 30e-6  # to move the source to the next point
 
 _STIMULUS = frozenset(
     {"start_hz", "stop_hz", "points", "cw_hz", "sweep_type", "if_bandwidth_hz", "dwell_s", "coupled", "arbitrary",
      "segment_bandwidths", "segment_powers", "averaging", "average_count", "average_mode", "extended"}
 )  # fmt: skip
-
-
-def next_if_bandwidth(asked_hz: float) -> float:
-    """The IF bandwidth the instrument really takes."""
-    return next(float(width) for width in IF_BANDWIDTHS_HZ if width >= asked_hz)
 
 
 @dataclass
@@ -48,10 +32,10 @@ class Segment:
 
     on: bool = False
     points: int = 21
-    start_hz: float = LOWEST_HZ
-    stop_hz: float = LOWEST_HZ
+    start_hz: float = 0.0
+    stop_hz: float = 0.0
     if_bandwidth_hz: float = 100e3
-    power_dbm: float = PRESET_DBM
+    power_dbm: float = 0.0
 
 
 @dataclass
@@ -94,19 +78,20 @@ class Channel:
     ----------
     number : int
     n_ports : int
+    family : Family
     """
 
-    def __init__(self, number: int, n_ports: int) -> None:
-        self.number, self.n_ports = number, n_ports
-        self.start_hz, self.stop_hz, self.points, self.cw_hz = LOWEST_HZ, HIGHEST_HZ, 201, 1e9
+    def __init__(self, number: int, n_ports: int, family: Family) -> None:
+        self.number, self.n_ports, self.family = number, n_ports, family
+        self.start_hz, self.stop_hz, self.points, self.cw_hz = family.lowest_hz, family.highest_hz, 201, 1e9
         self.sweep_type = "LIN"
-        self.if_bandwidth_hz = 100e3
+        self.if_bandwidth_hz = family.preset_if_bandwidth_hz
         self.dwell_s = 0.0
         self.asked_sweep_s: float | None = None
         self.averaging, self.average_count, self.average_mode = False, 1, "SWE"
         self.coupled = True
-        self.powers_dbm = dict.fromkeys(range(1, n_ports + 1), PRESET_DBM)
-        self.segments = [Segment(on=True, stop_hz=HIGHEST_HZ)]
+        self.powers_dbm = dict.fromkeys(range(1, n_ports + 1), family.preset_dbm)
+        self.segments = [self.new_segment(family.lowest_hz, family.highest_hz, on=True)]
         self.arbitrary = self.segment_bandwidths = self.segment_powers = False
         self.mode, self.group_count, self.triggers_left = "CONT", 1, 0
         self.selected: Measurement | None = None
@@ -129,6 +114,11 @@ class Channel:
         self.swept = 0
 
     # -- stimulus ------------------------------------------------------------------------------------------------
+
+    def new_segment(self, start_hz: float, stop_hz: float, points: int = 21, *, on: bool = False) -> Segment:
+        """A segment with the family's other defaults."""
+        family = self.family
+        return Segment(on, points, start_hz, stop_hz, family.preset_if_bandwidth_hz, family.preset_dbm)
 
     @property
     def blocks(self) -> list[_Block]:
@@ -168,7 +158,9 @@ class Channel:
     @property
     def fastest_sweep_s(self) -> float:
         """Least time for one sweep from one source port."""
-        per_point = sum(len(b.frequencies_hz) * (1 / b.if_bandwidth_hz + STEP_S + self.dwell_s) for b in self.blocks)
+        per_point = sum(
+            len(b.frequencies_hz) * (1 / b.if_bandwidth_hz + self.family.step_s + self.dwell_s) for b in self.blocks
+        )
         return per_point * (self.average_count if self.averaging and self.average_mode == "POIN" else 1)
 
     @property

@@ -4,57 +4,58 @@ Commands, defaults and error numbers are those of Keysight's PNA help (SCPI comm
 real clients met there and manuals do not say: ``*OPC?`` and whole numbers are answered with a sign, booleans without;
 ``FORM?`` answers ``REAL,64`` (older firmware ``REAL,+64``); a query for data of a channel in which no measurement is
 selected has no answer.
-
-Sweeps take no time unless `timing` is on; then a sweep takes points x (1 / IF bandwidth + step), once for each source
-port (with correction on, for every port), ``*OPC?`` is answered when it is over, and until then traces show the sweep
-before. The network is asked when a sweep begins. A channel that sweeps continuously shows a new sweep whenever its
-data are read.
 """
 
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labtrain.clock import Clock
-from labtrain.drivers.emulators.ports import NetworkPort
 from labtrain.drivers.emulators.scpi.status import ScpiError
-from labtrain.drivers.emulators.scpi.table import Answer, command, query
+from labtrain.drivers.emulators.scpi.table import Answer, Setting, command, query
 from labtrain.drivers.emulators.scpi.values import Boolean, Choice, Number, Text
-from labtrain.drivers.emulators.vna.channel import Channel, Measurement
+from labtrain.drivers.emulators.vna.analyser import Analyser
+from labtrain.drivers.emulators.vna.channel import Measurement
 from labtrain.drivers.emulators.vna.data import formatted, interleaved, snp
+from labtrain.drivers.emulators.vna.family import Family, decades
 from labtrain.drivers.emulators.vna.keysight_pna_correction import Correction
 from labtrain.drivers.emulators.vna.keysight_pna_display import Display
 from labtrain.drivers.emulators.vna.keysight_pna_segments import Segments
-from labtrain.drivers.emulators.vna.keysight_pna_stimulus import Stimulus
 from labtrain.drivers.scpi import EMULATOR
 
 NO_DATA = (105, "Requested data not available")
 NO_MEMORY = (112, "Requested memory not found")
 
-_LARGEST = 2**64
+FAMILY = Family(  # N5222B
+    lowest_hz=10e6,
+    highest_hz=26.5e9,
+    lowest_dbm=-30.0,
+    highest_dbm=13.0,
+    preset_dbm=-5.0,
+    if_bandwidths_hz=(
+        1, 2, 3, 5, 7, *decades(10, 70e3), 100e3, 150e3, 200e3, 280e3, 360e3, 600e3, *decades(1e6, 10e6), 15e6
+    ),
+    preset_if_bandwidth_hz=100e3,
+    most_points=100_003,
+)  # fmt: skip
 
 
-class KeysightPna(Stimulus, Segments, Correction, Display):
-    """The analyser in front of a world.
-
-    Parameters
-    ----------
-    network : NetworkPort
-    clock : Clock
-        Tells when sweeps are over; matters with `timing` alone.
-    timing : bool
-        Sweeps take as long as on the instrument; otherwise they are over at once.
-    """
+class KeysightPna(Segments, Correction, Display):
+    """The analyser in front of a world."""
 
     identity = f"Keysight Technologies,N5222B,{EMULATOR},A.13.95.09"
     options = "200"
 
-    def __init__(self, network: NetworkPort, clock: Clock, *, timing: bool = False) -> None:
-        self.timing = timing
-        super().__init__(network, clock)
+    family = FAMILY
+
+    SETTINGS: ClassVar[tuple[Setting, ...]] = (
+        Setting("SENSe#:SWEep:GROups:COUNt", Number(1, 2e6, whole=True, default=1), Analyser.channel, "group_count"),
+        Setting("SENSe#:AVERage:MODE", Choice("POINt", "SWEep"), Analyser.channel, "average_mode"),
+        Setting("MMEMory:STORe:TRACe:FORMat:SNP", Choice("MA", "DB", "RI", "AUTO"), lambda pna: pna, "snp_format"),
+    )
 
     # -- triggering ----------------------------------------------------------------------------------------------
 
@@ -63,21 +64,21 @@ class KeysightPna(Stimulus, Segments, Correction, Display):
         """When the last sweep is over; infinite while a channel waits for a trigger that somebody has to send."""
         if self.trigger_source != "IMM" and any(c.mode in ("SING", "GRO") for c in self.channels.values()):
             return math.inf
-        return max((c.ready_s for c in self.channels.values() if c.pending is not None), default=0.0)
+        return super().busy_until_s
 
     @command("SENSe#:SWEep:MODE", Choice("HOLD", "CONTinuous", "GROups", "SINGle"))
     def _set_mode(self, number: int, mode: str) -> None:
         channel = self.channel(number)
-        self._abort(channel)
+        self.abort(channel)
         channel.mode = mode
         channel.triggers_left = {"SING": 1, "GRO": channel.group_count}.get(mode, 0)
         if self.trigger_source == "IMM" and channel.triggers_left:
-            self._trigger(channel, channel.triggers_left)
+            self.begin(channel, channel.triggers_left)
 
     @query("SENSe#:SWEep:MODE?")
     def _mode(self, number: int) -> Answer:
         channel = self.channel(number)
-        self._settle(channel)
+        self.settle(channel)
         return channel.mode
 
     @command("TRIGger[:SEQuence]:SOURce", Choice("EXTernal", "IMMediate", "MANual"))
@@ -86,7 +87,7 @@ class KeysightPna(Stimulus, Segments, Correction, Display):
         if source == "IMM":
             for channel in self.channels.values():
                 if channel.pending is None and channel.triggers_left:
-                    self._trigger(channel, channel.triggers_left)
+                    self.begin(channel, channel.triggers_left)
 
     @query("TRIGger[:SEQuence]:SOURce?")
     def _source(self) -> Answer:
@@ -115,7 +116,7 @@ class KeysightPna(Stimulus, Segments, Correction, Display):
             raise ScpiError(-213)
         addressed = self.channel(number)
         for channel in self.channels.values():
-            self._settle(channel)
+            self.settle(channel)
         ready = [channel for channel in self.channels.values() if channel.mode != "HOLD"]
         if self.trigger_scope == "CURR":
             ready = [addressed]
@@ -123,44 +124,19 @@ class KeysightPna(Stimulus, Segments, Correction, Display):
             addressed.mode, addressed.triggers_left = "SING", 1
             ready = ready or [addressed]
         for channel in ready:
-            self._abort(channel)
-            self._trigger(channel, 1)
+            self.abort(channel)
+            self.begin(channel, 1)
 
     @command("ABORt")
     def _abort_all(self) -> None:
         for channel in self.channels.values():
-            self._abort(channel)
+            self.abort(channel)
             if channel.mode in ("SING", "GRO"):
                 channel.mode, channel.triggers_left = "HOLD", 0
 
-    def _abort(self, channel: Channel) -> None:
-        self._settle(channel)
-        channel.pending = None
-
-    def _trigger(self, channel: Channel, count: int) -> None:
-        """Begin `count` sweeps of a channel, after those that other channels have begun."""
-        pairs = list(dict.fromkeys(m.ports for m in self.of_channel(channel.number)))
-        sources = {port for pair in pairs for port in pair} if channel.corrected else {source for _, source in pairs}
-        begin_s = max([self.now_s, *(c.ready_s for c in self.channels.values() if c.pending is not None)])
-        channel.pending = channel.sweep(self.network, pairs, count, rf=self.rf) if pairs else {}
-        channel.ready_s = begin_s + channel.sweep_s * len(sources) * count if self.timing else 0.0
-        channel.triggers_left = max(0, channel.triggers_left - count)
-        self._settle(channel)
-
-    def _settle(self, channel: Channel) -> None:
-        """Show what was swept, if that is over by now."""
-        if channel.pending is not None and channel.ready_s <= self.now_s:
-            channel.traces, channel.pending = channel.pending, None
-            if channel.mode in ("SING", "GRO") and not channel.triggers_left:
-                channel.mode = "HOLD"
-
     def _refreshed(self, measurement: Measurement) -> Measurement:
         """The measurement, once its trace shows what it would show now."""
-        channel = measurement.channel
-        self._settle(channel)
-        if channel.mode == "CONT" and self.trigger_source == "IMM":
-            pairs = list(dict.fromkeys(m.ports for m in self.of_channel(channel.number)))
-            channel.traces = channel.sweep(self.network, pairs, 1, rf=self.rf)
+        self.refresh(measurement.channel)
         return measurement
 
     # -- data ----------------------------------------------------------------------------------------------------
@@ -241,21 +217,3 @@ class KeysightPna(Stimulus, Segments, Correction, Display):
         shown = {"MLOG": "DB", "MLIN": "MA"}.get(self.selected(number).format, "RI")
         form = shown if self.snp_format == "AUTO" else self.snp_format
         return self.transfer.encode(snp(columns, channel.frequencies_hz, form))
-
-    # -- simulation ----------------------------------------------------------------------------------------------
-
-    @command("SIMulation:RESTart", Number(-_LARGEST, _LARGEST, whole=True))
-    def _restart(self, seed: int) -> None:
-        self.network.restart(seed)
-
-    @command("SIMulation:SHOT", Number(0, _LARGEST, whole=True))
-    def _begin_shot(self, shot: int) -> None:
-        self.network.begin_shot(shot)
-
-    @command("SIMulation:TIMing", Boolean())
-    def _set_timing(self, on: bool) -> None:
-        self.timing = on
-
-    @query("SIMulation:TIMing?")
-    def _timing(self) -> Answer:
-        return str(int(self.timing))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from labtrain.clock import Clock
+from labtrain.drivers.emulators.ports import NetworkPort
 from labtrain.drivers.emulators.scpi.status import ScpiError
 from labtrain.drivers.emulators.scpi.table import Answer, Setting, command, query
 from labtrain.drivers.emulators.scpi.values import Boolean, Choice, Number, Text, nr1, nr3, quoted
@@ -25,6 +27,10 @@ class Correction(Measurements):
         Setting("SENSe#:CORRection:INTerpolate[:STATe]", Boolean(), Measurements.channel, "interpolated"),
         Setting("SENSe#:CORRection:EXTension[:STATe]", Boolean(), Measurements.channel, "extended"),
     )
+
+    def __init__(self, network: NetworkPort, clock: Clock, *, timing: bool = False) -> None:
+        self.calsets: dict[str, CalSet] = {}  # stored on disk: they survive everything
+        super().__init__(network, clock, timing=timing)
 
     def store_calset(self, calset: CalSet, channel: int | None = None) -> None:
         """Store a calibration set as if a calibration had been made; with a channel, apply it there."""

@@ -5,13 +5,7 @@ from __future__ import annotations
 from labtrain.drivers.emulators.scpi.status import ScpiError
 from labtrain.drivers.emulators.scpi.table import Answer, command, query
 from labtrain.drivers.emulators.scpi.values import Boolean, Number, Text, nr1, nr3, quoted
-from labtrain.drivers.emulators.vna.channel import (
-    HIGHEST_HZ,
-    IF_BANDWIDTHS_HZ,
-    LOWEST_HZ,
-    MOST_POINTS,
-    Measurement,
-)
+from labtrain.drivers.emulators.vna.channel import Measurement
 from labtrain.drivers.emulators.vna.keysight_pna_measurements import MOST_CHANNELS, NO_MEASUREMENT, Measurements
 
 DUPLICATE_WINDOW = (100, "Duplicate window number")
@@ -125,16 +119,16 @@ class Display(Measurements):
 
     @query("SYSTem:CAPability:FREQuency:MINimum?")
     def _lowest_frequency(self) -> Answer:
-        return nr3(LOWEST_HZ)
+        return nr3(self.family.lowest_hz)
 
     @query("SYSTem:CAPability:FREQuency:MAXimum?")
     def _highest_frequency(self) -> Answer:
-        return nr3(HIGHEST_HZ)
+        return nr3(self.family.highest_hz)
 
     @query("SYSTem:CAPability:POINts:MAXimum?")
     def _most_points(self) -> Answer:
-        return nr1(MOST_POINTS)
+        return nr1(self.family.most_points)
 
     @query("SYSTem:CAPability:IFBW:CATalog?")
     def _if_bandwidths(self) -> Answer:
-        return quoted(",".join(f"{width:.0f}" for width in IF_BANDWIDTHS_HZ))
+        return quoted(",".join(f"{width:.0f}" for width in self.family.if_bandwidths_hz))

@@ -4,50 +4,38 @@ from __future__ import annotations
 
 import re
 
-from labtrain.clock import Clock
-from labtrain.drivers.emulators.ports import NetworkPort
-from labtrain.drivers.emulators.scpi.emulator import ScpiEmulator
 from labtrain.drivers.emulators.scpi.status import ScpiError
 from labtrain.drivers.emulators.scpi.table import Answer, command, query
 from labtrain.drivers.emulators.scpi.values import Choice, Number, Text, nr1, nr3, quoted
-from labtrain.drivers.emulators.vna.channel import (
-    CalSet,
-    Channel,
-    Measurement,
-    Pair,
-)
+from labtrain.drivers.emulators.vna.channel import Channel, Measurement, Pair
 from labtrain.drivers.emulators.vna.data import FORMATS, UNITS, Transfer
+from labtrain.drivers.emulators.vna.stimulus import Stimulus
 
 # An instrument's own errors are positive; texts as in "SCPI Errors" of the help.
 NONE_SELECTED = (103, "CALC measurement selection set to none")
 DUPLICATE_NAME = (104, "Duplicate measurement name")
 NO_MEASUREMENT = (106, "Requested measurement not found")
 WRONG_CHANNEL = (118, "Measurement does not belong to specified channel.")
-NO_CHANNEL = (122, "The specified channel was not found.")
-NO_PORT = (159, "Specified port is out of range")
 
 MOST_CHANNELS = 200
 _PARAMETER = re.compile(r"S(\d+)_(\d+)|S(\d)(\d)")
 
 
-class Measurements(ScpiEmulator):
-    """What is measured, and where it is shown.
+class Measurements(Stimulus):
+    """What is measured, and where it is shown."""
 
-    Parameters
-    ----------
-    network : NetworkPort
-    clock : Clock
-    """
+    no_channel = (122, "The specified channel was not found.")
+    no_port = (159, "Specified port is out of range")
 
-    channels: dict[int, Channel]
     measurements: dict[int, Measurement]
     active: Measurement | None
     windows: dict[int, dict[int, Measurement]]
 
-    def __init__(self, network: NetworkPort, clock: Clock) -> None:
-        self.network = network
-        self.calsets: dict[str, CalSet] = {}  # stored on disk: they survive everything
-        super().__init__(clock)
+    def pairs(self, channel: Channel) -> list[Pair]:
+        return list(dict.fromkeys(m.ports for m in self.of_channel(channel.number)))
+
+    def sweeps_by_itself(self, channel: Channel) -> bool:
+        return channel.mode == "CONT" and self.trigger_source == "IMM"
 
     def reset(self) -> None:
         """As ``*RST``: preset, and data are transferred as text."""
@@ -67,18 +55,12 @@ class Measurements(ScpiEmulator):
     def _blank(self) -> None:
         """Nothing is measured, nothing shown."""
         self.rf = True
-        self.channels = {1: Channel(1, self.network.n_ports)}
+        self.channels = {1: self.new_channel(1)}
         self.measurements, self.windows, self.active = {}, {}, None
         self.trigger_source, self.trigger_scope = "IMM", "ALL"
         self.snp_format = "AUTO"
 
     # -- finding things ------------------------------------------------------------------------------------------
-
-    def channel(self, number: int) -> Channel:
-        """A channel that exists."""
-        if number not in self.channels:
-            raise ScpiError(*NO_CHANNEL)
-        return self.channels[number]
 
     def selected(self, channel: int) -> Measurement:
         """The measurement that CALCulate commands of a channel act on."""
@@ -106,11 +88,6 @@ class Measurements(ScpiEmulator):
             raise ScpiError(*NO_MEASUREMENT)
         return found
 
-    def check_port(self, port: int) -> None:
-        """Raise unless the instrument has the port."""
-        if not 0 < port <= self.network.n_ports:
-            raise ScpiError(*NO_PORT)
-
     def _ports(self, parameter: str) -> Pair:
         match = _PARAMETER.fullmatch(parameter.upper())
         if match is None:
@@ -127,7 +104,7 @@ class Measurements(ScpiEmulator):
             raise ScpiError(*(DUPLICATE_NAME if name else (-224,)))
         if channel > MOST_CHANNELS:
             raise ScpiError(-114)
-        owner = self.channels.setdefault(channel, Channel(channel, self.network.n_ports))
+        owner = self.channels.setdefault(channel, self.new_channel(channel))
         made = self.measurements[number] = Measurement(number, owner, name, ports)
         return made
 

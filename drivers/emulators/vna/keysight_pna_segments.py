@@ -9,17 +9,10 @@ import numpy as np
 from labtrain.drivers.emulators.scpi.status import ScpiError
 from labtrain.drivers.emulators.scpi.syntax import Datum
 from labtrain.drivers.emulators.scpi.table import Answer, Setting, command, query
-from labtrain.drivers.emulators.scpi.values import Boolean, Choice, Number, Rest, nr1, nr3
-from labtrain.drivers.emulators.vna.channel import (
-    HIGHEST_HZ,
-    LOWEST_HZ,
-    MOST_POINTS,
-    Channel,
-    Segment,
-    next_if_bandwidth,
-)
+from labtrain.drivers.emulators.scpi.values import Boolean, Choice, Rest, nr1, nr3
+from labtrain.drivers.emulators.vna.channel import Channel, Segment
+from labtrain.drivers.emulators.vna.family import BANDWIDTH, FREQUENCY, POINTS, POWER, within
 from labtrain.drivers.emulators.vna.keysight_pna_measurements import Measurements
-from labtrain.drivers.emulators.vna.keysight_pna_quantities import BANDWIDTH, FREQUENCY, POINTS, POWER, within
 
 NO_SEGMENT = (127, "The sweep segment was not found.")
 
@@ -54,9 +47,9 @@ class Segments(Measurements):
         channel = self.channel(number)
         if at > len(channel.segments) + 1:
             raise ScpiError(-114)
-        start = channel.segments[at - 2].stop_hz if at > 1 else LOWEST_HZ
-        stop = start if channel.segments else HIGHEST_HZ
-        channel.segments.insert(at - 1, Segment(start_hz=start, stop_hz=stop))
+        start = channel.segments[at - 2].stop_hz if at > 1 else self.family.lowest_hz
+        stop = start if channel.segments else self.family.highest_hz
+        channel.segments.insert(at - 1, channel.new_segment(start, stop))
         self._segments_changed(channel)
 
     @command("SENSe#:SEGMent#:DELete")
@@ -123,7 +116,7 @@ class Segments(Measurements):
 
     @command("SENSe#:SEGMent#:BANDwidth|BWIDth[:RESolution]", BANDWIDTH)
     def _set_segment_bandwidth(self, number: int, at: int, width_hz: float) -> None:
-        self._segment(number, at).if_bandwidth_hz = next_if_bandwidth(width_hz)
+        self._segment(number, at).if_bandwidth_hz = self.family.next_if_bandwidth(width_hz)
         self.channel(number).changed()
 
     @query("SENSe#:SEGMent#:BANDwidth|BWIDth[:RESolution]?")
@@ -141,32 +134,32 @@ class Segments(Measurements):
         self.check_port(port)
         return nr3(self._segment(number, at).power_dbm)
 
-    @command("SENSe#:SEGMent:LIST", Choice("SSTOP", "CSPAN"), Number(1, MOST_POINTS, whole=True), Rest())
+    @command("SENSe#:SEGMent:LIST", Choice("SSTOP", "CSPAN"), POINTS, Rest())
     def _set_segment_list(self, number: int, kind: str, count: int, *data: Datum) -> None:
         channel, values = self.channel(number), self.transfer.decode(data)
         width = len(values) // count
         if len(values) % count or not 4 <= width <= 7:
             raise ScpiError(-220)
-        segments = [self._listed(kind, values[i : i + width]) for i in range(0, len(values), width)]
+        segments = [self._listed(channel, kind, values[i : i + width]) for i in range(0, len(values), width)]
         ends = [end for segment in segments for end in (segment.start_hz, segment.stop_hz)]
-        if sum(segment.points for segment in segments) > MOST_POINTS:
+        if sum(segment.points for segment in segments) > self.family.most_points:
             raise ScpiError(-222)
         if not channel.arbitrary and ends != sorted(ends):
             raise ScpiError(-221)
         channel.segments = segments
         self._segments_changed(channel)
 
-    def _listed(self, kind: str, values: list[float]) -> Segment:
+    def _listed(self, channel: Channel, kind: str, values: list[float]) -> Segment:
         on, points, first, second = values[:4]
         start, stop = (first, second) if kind == "SSTOP" else (first - second / 2, first + second / 2)
-        segment = Segment(bool(on), round(points), start, stop)
+        segment = channel.new_segment(start, stop, round(points), on=bool(on))
         if len(values) > 4:
-            segment.if_bandwidth_hz = next_if_bandwidth(within(BANDWIDTH, values[4]))
+            segment.if_bandwidth_hz = self.family.next_if_bandwidth(within(self.family.bandwidth, values[4]))
         if len(values) > 6:
-            segment.power_dbm = within(POWER, values[6])
+            segment.power_dbm = within(self.family.power, values[6])
         for end in (start, stop):
-            within(FREQUENCY, end)
-        within(POINTS, segment.points)
+            within(self.family.frequency, end)
+        within(self.family.points, segment.points)
         return segment
 
     @query("SENSe#:SEGMent:LIST?", Choice("SSTOP", "CSPAN"), needs=0)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from labtrain.drivers.emulators.vna.channel import IF_BANDWIDTHS_HZ, CalSet
+from labtrain.drivers.emulators.vna.channel import CalSet
+from labtrain.drivers.emulators.vna.keysight_pna import FAMILY
 from tests.drivers.emulators.vna.analysers import Session
 
 
@@ -178,10 +179,10 @@ def test_where_the_instrument_answers_nothing_it_answers_nothing(session: Sessio
 
 
 def test_if_bandwidths_are_those_of_the_family() -> None:
-    assert list(IF_BANDWIDTHS_HZ) == sorted(IF_BANDWIDTHS_HZ)
-    assert len(IF_BANDWIDTHS_HZ) == 43
-    assert {5, 7, 10, 15, 700, 1500, 70e3, 100e3, 280e3, 360e3, 600e3, 1e6, 15e6} <= set(IF_BANDWIDTHS_HZ)
-    assert not {1.5, 500e3, 700e3} & set(IF_BANDWIDTHS_HZ)
+    assert list(FAMILY.if_bandwidths_hz) == sorted(FAMILY.if_bandwidths_hz)
+    assert len(FAMILY.if_bandwidths_hz) == 43
+    assert {5, 7, 10, 15, 700, 1500, 70e3, 100e3, 280e3, 360e3, 600e3, 1e6, 15e6} <= set(FAMILY.if_bandwidths_hz)
+    assert not {1.5, 500e3, 700e3} & set(FAMILY.if_bandwidths_hz)
 
 
 def test_reset_and_presets(session: Session) -> None:

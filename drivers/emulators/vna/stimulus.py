@@ -1,4 +1,4 @@
-"""What an emulated PNA sends, and how it transfers what comes back: SENSe, SOURce, OUTPut, FORMat."""
+"""What an emulated analyser sends, and how it transfers what comes back: SENSe, SOURce, OUTPut, FORMat."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ from typing import ClassVar
 from labtrain.drivers.emulators.scpi.status import ScpiError
 from labtrain.drivers.emulators.scpi.table import Answer, Setting, command, query
 from labtrain.drivers.emulators.scpi.values import Boolean, Choice, Number, nr3
-from labtrain.drivers.emulators.vna.channel import (
-    HIGHEST_HZ,
-    LOWEST_HZ,
-    Channel,
-    next_if_bandwidth,
-)
-from labtrain.drivers.emulators.vna.keysight_pna_measurements import Measurements
-from labtrain.drivers.emulators.vna.keysight_pna_quantities import (
+from labtrain.drivers.emulators.vna.analyser import Analyser
+from labtrain.drivers.emulators.vna.channel import Channel
+from labtrain.drivers.emulators.vna.family import (
+    AVERAGES,
     BANDWIDTH,
     FREQUENCY,
     POINTS,
@@ -24,23 +20,20 @@ from labtrain.drivers.emulators.vna.keysight_pna_quantities import (
     told,
 )
 
-_OF_CHANNEL = Measurements.channel
+_OF_CHANNEL = Analyser.channel
 
 
-class Stimulus(Measurements):
+class Stimulus(Analyser):
     """Settings of channels and of the source."""
 
     SETTINGS: ClassVar[tuple[Setting, ...]] = (
         Setting("SENSe#:FREQuency:CW|FIXed", FREQUENCY, _OF_CHANNEL, "cw_hz"),
         Setting("SENSe#:SWEep:DWELl", Number(0, 100, unit="S", default=0), _OF_CHANNEL, "dwell_s"),
-        Setting("SENSe#:SWEep:GROups:COUNt", Number(1, 2e6, whole=True, default=1), _OF_CHANNEL, "group_count"),
         Setting("SENSe#:AVERage[:STATe]", Boolean(), _OF_CHANNEL, "averaging"),
-        Setting("SENSe#:AVERage:COUNt", Number(1, 65536, whole=True, default=1), _OF_CHANNEL, "average_count"),
-        Setting("SENSe#:AVERage:MODE", Choice("POINt", "SWEep"), _OF_CHANNEL, "average_mode"),
+        Setting("SENSe#:AVERage:COUNt", AVERAGES, _OF_CHANNEL, "average_count"),
         Setting("SOURce#:POWer:COUPle", Boolean(), _OF_CHANNEL, "coupled"),
-        Setting("MMEMory:STORe:TRACe:FORMat:SNP", Choice("MA", "DB", "RI", "AUTO"), lambda pna: pna, "snp_format"),
-        Setting("OUTPut[:STATe]", Boolean(), lambda pna: pna, "rf"),
-        Setting("FORMat:BORDer", Choice("NORMal", "SWAPped"), lambda pna: pna.transfer, "order"),
+        Setting("OUTPut[:STATe]", Boolean(), lambda analyser: analyser, "rf"),
+        Setting("FORMat:BORDer", Choice("NORMal", "SWAPped"), lambda analyser: analyser.transfer, "order"),
     )
 
     # -- transfer ------------------------------------------------------------------------------------------------
@@ -64,7 +57,7 @@ class Stimulus(Measurements):
         span = channel.stop_hz - channel.start_hz
         channel.start_hz = start_hz
         if start_hz > channel.stop_hz:
-            channel.stop_hz = min(start_hz + span, HIGHEST_HZ)
+            channel.stop_hz = min(start_hz + span, self.family.highest_hz)
 
     @command("SENSe#:FREQuency:STOP", FREQUENCY)
     def _set_stop(self, number: int, stop_hz: float) -> None:
@@ -72,7 +65,7 @@ class Stimulus(Measurements):
         span = channel.stop_hz - channel.start_hz
         channel.stop_hz = stop_hz
         if stop_hz < channel.start_hz:
-            channel.start_hz = max(stop_hz - span, LOWEST_HZ)
+            channel.start_hz = max(stop_hz - span, self.family.lowest_hz)
 
     @command("SENSe#:FREQuency:CENTer", FREQUENCY)
     def _set_center(self, number: int, center_hz: float) -> None:
@@ -85,7 +78,7 @@ class Stimulus(Measurements):
         self._spread(channel, (channel.start_hz + channel.stop_hz) / 2, span_hz)
 
     def _spread(self, channel: Channel, center_hz: float, span_hz: float) -> None:
-        half = min(span_hz / 2, center_hz - LOWEST_HZ, HIGHEST_HZ - center_hz)
+        half = min(span_hz / 2, center_hz - self.family.lowest_hz, self.family.highest_hz - center_hz)
         channel.start_hz, channel.stop_hz = center_hz - half, center_hz + half
 
     def _ends(self, number: int) -> tuple[float, float]:
@@ -96,20 +89,20 @@ class Stimulus(Measurements):
 
     @query("SENSe#:FREQuency:STARt?", Choice("MINimum", "MAXimum"), needs=0)
     def _start(self, number: int, limit: str = "") -> Answer:
-        return told(limit, FREQUENCY, self._ends(number)[0])
+        return told(limit, self.family.frequency, self._ends(number)[0])
 
     @query("SENSe#:FREQuency:STOP?", Choice("MINimum", "MAXimum"), needs=0)
     def _stop(self, number: int, limit: str = "") -> Answer:
-        return told(limit, FREQUENCY, self._ends(number)[1])
+        return told(limit, self.family.frequency, self._ends(number)[1])
 
     @query("SENSe#:FREQuency:CENTer?", Choice("MINimum", "MAXimum"), needs=0)
     def _center(self, number: int, limit: str = "") -> Answer:
-        return told(limit, FREQUENCY, sum(self._ends(number)) / 2)
+        return told(limit, self.family.frequency, sum(self._ends(number)) / 2)
 
     @query("SENSe#:FREQuency:SPAN?", Choice("MINimum", "MAXimum"), needs=0)
     def _span(self, number: int, limit: str = "") -> Answer:
         start, stop = self._ends(number)
-        return told(limit, SPAN, stop - start)
+        return told(limit, self.family.span, stop - start)
 
     # -- sweep ---------------------------------------------------------------------------------------------------
 
@@ -119,7 +112,7 @@ class Stimulus(Measurements):
 
     @query("SENSe#:SWEep:POINts?", Choice("MINimum", "MAXimum"), needs=0)
     def _points(self, number: int, limit: str = "") -> Answer:
-        return told(limit, POINTS, len(self.channel(number).frequencies_hz))
+        return told(limit, self.family.points, len(self.channel(number).frequencies_hz))
 
     @command("SENSe#:SWEep:TYPE", Choice("LINear", "LOGarithmic", "CW", "SEGMent"))
     def _set_type(self, number: int, kind: str) -> None:
@@ -134,11 +127,11 @@ class Stimulus(Measurements):
 
     @command("SENSe#:BANDwidth|BWIDth[:RESolution]", BANDWIDTH)
     def _set_bandwidth(self, number: int, width_hz: float) -> None:
-        self.channel(number).if_bandwidth_hz = next_if_bandwidth(width_hz)
+        self.channel(number).if_bandwidth_hz = self.family.next_if_bandwidth(width_hz)
 
     @query("SENSe#:BANDwidth|BWIDth[:RESolution]?", Choice("MINimum", "MAXimum"), needs=0)
     def _bandwidth(self, number: int, limit: str = "") -> Answer:
-        return told(limit, BANDWIDTH, self.channel(number).if_bandwidth_hz)
+        return told(limit, self.family.bandwidth, self.channel(number).if_bandwidth_hz)
 
     @command("SENSe#:SWEep:TIME[:STOP]", SWEEP_TIME)
     def _set_time(self, number: int, sweep_s: float) -> None:
@@ -176,4 +169,4 @@ class Stimulus(Measurements):
     @query("SOURce#:POWer#[:LEVel][:IMMediate][:AMPLitude]?", Choice("MINimum", "MAXimum"), needs=0)
     def _power(self, number: int, port: int, limit: str = "") -> Answer:
         self.check_port(port)
-        return told(limit, POWER, self.channel(number).powers_dbm[port])
+        return told(limit, self.family.power, self.channel(number).powers_dbm[port])
