@@ -24,6 +24,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "keysight-pna": "labtrain.drivers.vna.keysight_pna:KeysightPna",
         "nidaqmx": "labtrain.drivers.daq:NiDaq",
         "open-source-ris": "labtrain.drivers.metasurface.open_source_ris:OpenSourceRis",
+        "openris": "labtrain.drivers.metasurface.openris:OpenRis",
+        "scpi-power-meter": "labtrain.drivers.sensors.scpi_power_meter:ScpiPowerMeter",
+        "scpi-sensor": "labtrain.drivers.sensors.scpi_sensor:ScpiSensor",
     },
     "methods": {
         "phyll": "labtrain.methods.phyll:PhyLL",

@@ -54,3 +54,10 @@ class NetworkPort(Protocol):
 
     def begin_shot(self, shot: int) -> None:
         """The next sweep belongs to this shot, whatever came before: for a shot that is repeated."""
+
+
+class SensorPort(Protocol):
+    """The world as sensors read it."""
+
+    def read(self, name: str) -> float:
+        """A quantity now, by its name with the unit: ``temperature_c``, ``power_w``; KeyError if there is none."""

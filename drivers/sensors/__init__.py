@@ -1,0 +1,1 @@
+"""Drivers of what is only read: sensors and power meters."""
