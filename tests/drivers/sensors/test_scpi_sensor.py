@@ -163,6 +163,14 @@ def test_equal_readings_do_not_pass_for_the_fence() -> None:
     assert bench.driver.read() == {"t": 25.5}
 
 
+def test_late_answers_to_who_it_is_are_out_of_the_way() -> None:
+    lines = Lines({"*IDN?": "Acme", "T?": "24.5"})
+    bench = Bench("scpi-sensor", lines, quantities={"t": "T?"}, ieee_488=False).opened()
+    bench.wire.spoils = [late(0.2)]
+    bench.link.send_anyway(b"*IDN?\n*IDN?\n*IDN?\n")
+    assert [bench.driver.read() for _ in range(2)] == [{"t": 24.5}] * 2
+
+
 def test_an_instrument_that_never_says_the_same_twice() -> None:
     lines = Lines({"*IDN?": "24.5"})
     bench = Bench("scpi-sensor", lines, ieee_488=False)
