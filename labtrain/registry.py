@@ -22,6 +22,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "drivers": {
         "audio": "labtrain.drivers.audio:AudioInterface",
         "keysight-pna": "labtrain.drivers.vna.keysight_pna:KeysightPna",
+        "latched-board": "labtrain.drivers.metasurface.latched_board:LatchedBoard",
         "nidaqmx": "labtrain.drivers.daq:NiDaq",
         "open-source-ris": "labtrain.drivers.metasurface.open_source_ris:OpenSourceRis",
         "openris": "labtrain.drivers.metasurface.openris:OpenRis",
