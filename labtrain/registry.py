@@ -20,7 +20,11 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "recorded": "labtrain.rigs.recorded:RecordedRig",
     },
     "drivers": {
+        "arduino-shift-register": "labtrain.drivers.metasurface.arduino_shift_register:ArduinoShiftRegister",
         "audio": "labtrain.drivers.audio:AudioInterface",
+        "copper-mountain": "labtrain.drivers.vna.copper_mountain:CopperMountain",
+        "keysight-e5080": "labtrain.drivers.vna.keysight_e5080:KeysightE5080",
+        "keysight-ena": "labtrain.drivers.vna.keysight_ena:KeysightEna",
         "keysight-pna": "labtrain.drivers.vna.keysight_pna:KeysightPna",
         "latched-board": "labtrain.drivers.metasurface.latched_board:LatchedBoard",
         "nidaqmx": "labtrain.drivers.daq:NiDaq",
@@ -28,6 +32,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "openris": "labtrain.drivers.metasurface.openris:OpenRis",
         "scpi-power-meter": "labtrain.drivers.sensors.scpi_power_meter:ScpiPowerMeter",
         "scpi-sensor": "labtrain.drivers.sensors.scpi_sensor:ScpiSensor",
+        "siglent-sna": "labtrain.drivers.vna.siglent_sna:SiglentSna",
     },
     "methods": {
         "phyll": "labtrain.methods.phyll:PhyLL",

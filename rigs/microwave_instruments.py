@@ -13,7 +13,7 @@ from labtrain.drivers.metasurface.metasurface import Metasurface
 from labtrain.drivers.scpi import ScpiInstrument
 from labtrain.drivers.vna.calibration import Calibration
 from labtrain.drivers.vna.vna import Vna
-from labtrain.errors import InstrumentError, Interrupted, LabtrainError, LinkDesync, MeasurementError
+from labtrain.errors import InstrumentError, Interrupted, LabtrainError, MeasurementError
 from labtrain.rigs.microwave_bench import LARGEST, LONGEST_S, Bench, Complex, Frequencies, Readings, States
 from labtrain.rigs.recovery import Recovery
 from labtrain.sim.microwave import MicrowaveWorld
@@ -111,7 +111,7 @@ class InstrumentBench(Bench):
                     s[at] = self._sweep()
                     measured += 1
                 if sure < measured:
-                    self._check_pattern(patterns[at])
+                    self.surface.check(patterns[at])
                 self._in_step = True
                 return Readings(s[:measured], attempts[:measured], started_s), None
             except InstrumentError as error:
@@ -135,13 +135,6 @@ class InstrumentBench(Bench):
                 f"back as {s[row, point]}; check that it measures there (rig.frequencies_hz)"
             )
         return s
-
-    def _check_pattern(self, pattern: States) -> None:
-        if self.surface.reads_back != "never" and not np.array_equal(self.surface.pattern, pattern):
-            raise LinkDesync(
-                f"{self.surface.name}: lost its pattern while it was measured; check its supply, and that no other "
-                f"program uses it ({self.surface.where})"
-            )
 
     def _recover(self, error: InstrumentError, shot: str, failures: int) -> int:
         """Open the instruments again, as they were.

@@ -180,6 +180,23 @@ class Metasurface(Device):
         states: States = self._read()[self._members[:, 0]]
         return states
 
+    def check(self, states: ArrayLike) -> None:
+        """Raise LinkDesync unless the controller still shows this pattern, (n_pixels,), as far as it may be asked.
+
+        Without reading back it is only asked whether it is there and has not restarted, where it can tell.
+
+        Raises
+        ------
+        LinkError
+        """
+        if self.reads_back == "never":
+            self._check_alive()
+        elif not np.array_equal(self.pattern, states):
+            raise LinkDesync(
+                f"{self.name}: lost its pattern while it was measured; check its supply, and that no other program "
+                f"uses it ({self.where})"
+            )
+
     def safe(self) -> None:
         """Set the default pattern; a surface that was never opened stays as it is."""
         self._stored = 0
@@ -212,6 +229,9 @@ class Metasurface(Device):
     def _show(self, index: int) -> None:
         """Show a stored pattern and wait for the acknowledgement: with a `sequence_capacity` alone."""
         raise NotImplementedError
+
+    def _check_alive(self) -> None:
+        """Raise LinkError unless the controller answers, still in step and not restarted; without a question: never."""
 
     # -- inside --------------------------------------------------------------------------------------------------
 
