@@ -51,10 +51,10 @@ def read_block(link: Link, size: int | None = None, timeout_s: float | None = No
     return data
 
 
-def block(data: bytes) -> bytes:
-    """A definite block, without the line feed."""
-    digits = str(len(data))
-    return f"#{len(digits)}{digits}".encode("ascii") + data
+def block(data: bytes, digits: int | None = None) -> bytes:
+    """A definite block, without the line feed; its length in so many digits, by default as few as it needs."""
+    written = str(len(data)).zfill(digits or 1)
+    return f"#{len(written)}{written}".encode("ascii") + data
 
 
 def _shown(line: bytes) -> str:

@@ -27,6 +27,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "keysight-ena": "labtrain.drivers.vna.keysight_ena:KeysightEna",
         "keysight-pna": "labtrain.drivers.vna.keysight_pna:KeysightPna",
         "latched-board": "labtrain.drivers.metasurface.latched_board:LatchedBoard",
+        "nanovna": "labtrain.drivers.vna.nano_vna:NanoVna",
         "nidaqmx": "labtrain.drivers.daq:NiDaq",
         "open-source-ris": "labtrain.drivers.metasurface.open_source_ris:OpenSourceRis",
         "openris": "labtrain.drivers.metasurface.openris:OpenRis",

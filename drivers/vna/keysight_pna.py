@@ -6,7 +6,7 @@ The sweeps that are averaged are triggered as one group.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -43,8 +43,8 @@ class KeysightPna(ScpiVna):
     OFF = "OUTP 0;:SENS1:SWE:MODE HOLD"
     TRIGGER = "SENS1:SWE:MODE SING;*OPC?"
     X = "CALC1:X?"
-
-    config: Config
+    SELECTED: ClassVar[str] = "CALC1:PAR:SEL?"
+    """Question for the measurement that is selected."""
 
     trigger_source = Command(
         "trigger source", "TRIG:SOUR?", "TRIG:SOUR {}", cast=text, choices=("IMM", "EXT", "MAN"), doc="IMM: internal."
@@ -98,14 +98,18 @@ class KeysightPna(ScpiVna):
     def _define_measurements(self) -> set[int]:
         """Define what is measured in place of what an earlier run left; ports that all measurements drive."""
         others = self._delete_measurements()
+        self._questions = self._define_all()
+        s_parameters = [s for s in (*others, *self.config.s_parameters) if s[:1] == "S" and s[1:3].isdigit()]
+        return {ports_of(s)[1] for s in s_parameters}
+
+    def _define_all(self) -> tuple[str, ...]:
+        """Define a measurement for each S-parameter; returns the questions for their data."""
         names = [PREFIX + s for s in self.config.s_parameters]
         for name, s in zip(names, self.config.s_parameters, strict=True):
             self.tell(f"CALC1:PAR:DEF:EXT '{name}','{s}'")
         self.tell(f"CALC1:PAR:SEL '{names[0]}'")
         one = len(names) == 1  # a selection lasts
-        self._questions = tuple(f"{'' if one else f'CALC1:PAR:SEL {name!r};:'}CALC1:DATA? SDATA" for name in names)
-        s_parameters = [s for s in (*others, *self.config.s_parameters) if s[:1] == "S" and s[1:3].isdigit()]
-        return {ports_of(s)[1] for s in s_parameters}
+        return tuple(f"{'' if one else f'CALC1:PAR:SEL {name!r};:'}CALC1:DATA? SDATA" for name in names)
 
     def _delete_measurements(self) -> list[str]:
         """Delete our own measurements; parameters of the others on the channel."""
@@ -162,7 +166,7 @@ class KeysightPna(ScpiVna):
 
     def settings(self) -> dict[str, Any]:
         found = super().settings()
-        found["selected"] = text(self.ask("CALC1:PAR:SEL?"))
+        found["selected"] = text(self.ask(self.SELECTED))
         if not found["coupled"]:
             assert self.n_ports is not None  # known since open()
             found["powers_dbm"] = [self.ask_as(float, f"SOUR1:POW{port}?") for port in range(1, self.n_ports + 1)]
@@ -181,7 +185,11 @@ class KeysightPna(ScpiVna):
             self._list_segments(table.ravel().tolist(), table.shape[1])
         super().restore(settings)
         if settings["selected"] and not settings["selected"].startswith(PREFIX):
-            self.tell(f"CALC1:PAR:SEL '{settings['selected']}'")
+            self._select(settings["selected"])
         for port, power in enumerate(settings.get("powers_dbm", ()), start=1):
             self.tell(f"SOUR1:POW{port} {power:.12g}")
         self.check_errors()
+
+    def _select(self, name: str) -> None:
+        """Make a measurement of the channel the selected one again."""
+        self.tell(f"CALC1:PAR:SEL '{name}'")

@@ -7,10 +7,10 @@ corrected complex data in binary, ask for errors. Channel 1 is used, with whatev
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from labtrain.drivers.instrument import Command
 from labtrain.drivers.scpi import ScpiInstrument, boolean, integer, text
@@ -35,8 +35,8 @@ class ScpiVna(Vna, ScpiInstrument):
     FREQUENCY_RANGE: ClassVar[tuple[str, str]] = ("SENS1:FREQ:STAR? MIN", "SENS1:FREQ:STOP? MAX")
     """Questions for the lowest and the highest frequency."""
 
-    POWER_RANGE: ClassVar[tuple[str, str]] = ("SOUR1:POW? MIN", "SOUR1:POW? MAX")
-    """Questions for the lowest and the highest power."""
+    POWER_RANGE: ClassVar[tuple[str, str] | Limit] = ("SOUR1:POW? MIN", "SOUR1:POW? MAX")
+    """Questions for the lowest and the highest power, or that of the family, where the instrument does not tell."""
 
     PORTS: ClassVar[str]
     """Question for the number of ports."""
@@ -103,14 +103,19 @@ class ScpiVna(Vna, ScpiInstrument):
     def _prepare(self) -> None:
         super()._prepare()
         self.frequency_range = self._range(self.FREQUENCY_RANGE, "Hz")
-        self.power_range = self._range(self.POWER_RANGE, "dBm")
+        power = self.POWER_RANGE
+        self.power_range = power if isinstance(power, Limit) else self._range(power, "dBm")
         self.n_ports = self.ask_as(integer, self.PORTS)
 
     def _range(self, questions: tuple[str, str], unit: str) -> Limit:
         low, high = (self.ask_as(float, question) for question in questions)
         return Limit(low, high, unit)
 
-    def _checked_frequencies(self, frequencies_hz: Any) -> Frequencies:
+    def check(self, frequencies_hz: ArrayLike) -> Frequencies:
+        type(self).averages.checked(self, self.config.averages)
+        return super().check(frequencies_hz)
+
+    def _checked_frequencies(self, frequencies_hz: ArrayLike) -> Frequencies:
         frequencies = super()._checked_frequencies(frequencies_hz)
         if not is_uniform(frequencies, RESOLUTION_HZ / 2):
             needed = len(segments_of(frequencies, self.FEWEST_POINTS).rows)
@@ -180,13 +185,17 @@ class ScpiVna(Vna, ScpiInstrument):
                 command = self.commands()[name]
                 told, has = (shown(value, command.unit) for value in (asked, found))
                 raise InputError(f"{self.name}: asked {command.what} {told}, it set {has} instead; set {key}.{name}")
-        swept_hz = self.ask_block(self.X, self._swept)[self._kept]
+        swept_hz = self._ask_frequencies()[self._kept]
         if np.abs(swept_hz - frequencies_hz).max() > RESOLUTION_HZ:
             wrong = int(np.argmax(np.abs(swept_hz - frequencies_hz)))
             raise InstrumentError(
                 f"{self.name}: asked frequency {frequencies_hz[wrong]:.12g} Hz, it sweeps {swept_hz[wrong]:.12g} Hz; "
                 "set rig.frequencies_hz to what it can do"
             )
+
+    def _ask_frequencies(self) -> Frequencies:
+        """All frequencies of a sweep."""
+        return self.ask_block(self.X, self._swept)
 
     # -- measuring -----------------------------------------------------------------------------------------------
 
@@ -206,9 +215,13 @@ class ScpiVna(Vna, ScpiInstrument):
                 raise self.confused(trigger, done, "the end of the sweep")
         data = np.empty((len(self._questions), len(self.frequencies_hz)), dtype=np.complex128)
         for row, question in zip(data, self._questions, strict=True):
-            row[:] = self.ask_block(question, self._swept, "<c16")[self._kept]
+            row[:] = self._ask_trace(question)
         self.check_errors()
         return data
+
+    def _ask_trace(self, question: str) -> Sweep:
+        """Corrected complex data of a trace at the frequencies asked for, (points,)."""
+        return self.ask_block(question, self._swept, "<c16")[self._kept]
 
     def calibration(self) -> Calibration:
         on = self.ask_as(boolean, self.CORRECTED)

@@ -20,7 +20,6 @@ do not come up here.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator
 from functools import cache
@@ -30,7 +29,7 @@ from labtrain.clock import Clock
 from labtrain.drivers.emulators.emulator import Reply
 from labtrain.drivers.emulators.scpi.status import OPC, ScpiError, Status
 from labtrain.drivers.emulators.scpi.syntax import Framer, units
-from labtrain.drivers.emulators.scpi.table import DECLARED, Answer, Method, Setting, Table, command, query
+from labtrain.drivers.emulators.scpi.table import DECLARED, Answer, Entry, Method, Setting, Table, command, query
 from labtrain.drivers.emulators.scpi.values import Number, nr1, quoted
 
 _REMEMBERED = 512  # messages whose parsed form is kept
@@ -80,12 +79,18 @@ class ScpiEmulator:
     @classmethod
     @cache
     def table(cls) -> Table:
+        """All commands, found by header."""
+        return Table(cls.entries())
+
+    @classmethod
+    @cache
+    def entries(cls) -> tuple[Entry, ...]:
         """All commands that the class and its bases declare."""
         bases = [vars(base) for base in reversed(cls.__mro__)]
         members = (member for base in bases for member in base.values())
         declared = (entry.bind(cls) for member in members for entry in getattr(member, DECLARED, ()))
         stored = (entry for base in bases for setting in base.get("SETTINGS", ()) for entry in setting.entries(cls))
-        return Table(itertools.chain(declared, stored))
+        return (*declared, *stored)
 
     # -- for subclasses ------------------------------------------------------------------------------------------
 

@@ -39,6 +39,7 @@ TEXTS = {
     -168: "Block data not allowed",
     -178: "Expression data not allowed",
     -200: "Execution error",
+    -211: "Trigger ignored",
     -213: "Init ignored",
     -220: "Parameter error",
     -221: "Settings conflict",

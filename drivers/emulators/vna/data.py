@@ -18,6 +18,7 @@ FORMATS = (
 UNITS = {"MLOG": "DB", "PHAS": "DEGR", "UPH": "DEGR", "GDEL": "SEC"}
 """Of the vertical axis; the others have none."""
 
+_Z0_OHM = 50.0
 _SMALLEST = 1e-30  # keeps the logarithm of nothing finite
 
 
@@ -46,6 +47,21 @@ def formatted(values: NDArray[np.complex128], frequencies_hz: Reals, form: str) 
     return {"MLIN": magnitude, "REAL": values.real, "IMAG": values.imag}[form]
 
 
+def in_pairs(values: NDArray[np.complex128], frequencies_hz: Reals, form: str) -> Reals:
+    """A trace as it is shown, two numbers a point, (2 points,): those of rectangular formats are followed by zeros."""
+    if form in ("POL", "SCOM"):
+        return interleaved(values)
+    if form in ("SMIT", "SADM"):
+        sign = 1 if form == "SMIT" else -1
+        ratio = (1 + sign * values) / np.where(values == sign, _SMALLEST, 1 - sign * values)
+        return interleaved(ratio * (_Z0_OHM if form == "SMIT" else 1 / _Z0_OHM))
+    if form in ("SLIN", "PLIN", "SLOG", "PLOG"):
+        first = formatted(values, frequencies_hz, "MLIN" if form.endswith("LIN") else "MLOG")
+        return np.stack([first, np.rad2deg(np.angle(values))], axis=1).ravel()
+    first = np.rad2deg(np.angle(values)) % 360 if form == "PPH" else formatted(values, frequencies_hz, form)
+    return np.stack([first, np.zeros(len(first))], axis=1).ravel()
+
+
 def snp(columns: list[NDArray[np.complex128]], frequencies_hz: Reals, form: str) -> Reals:
     """Frequencies, then two rows for each S-parameter, one after the other: ``RI``, ``MA`` or ``DB``."""
     rows = [frequencies_hz]
@@ -62,11 +78,19 @@ def snp(columns: list[NDArray[np.complex128]], frequencies_hz: Reals, form: str)
 
 
 class Transfer:
-    """``FORMat:DATA`` and ``FORMat:BORDer``."""
+    """``FORMat:DATA`` and ``FORMat:BORDer``.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    order : str
+        At power-up: ``NORM`` is big-endian, ``SWAP`` little-endian.
+    head_digits : int, optional
+        Digits of the length in the head of a block; default: as many as it needs.
+    """
+
+    def __init__(self, order: str = "NORM", head_digits: int | None = None) -> None:
         self.kind = "ASC,0"
-        self.order = "NORM"
+        self.order, self.head_digits = order, head_digits
 
     @property
     def _dtype(self) -> np.dtype[np.floating]:
@@ -76,7 +100,7 @@ class Transfer:
         """Numbers as an answer."""
         if self.kind == "ASC,0":
             return ",".join(map(nr3, values.tolist()))
-        return block(values.astype(self._dtype).tobytes())
+        return block(values.astype(self._dtype).tobytes(), self.head_digits)
 
     def decode(self, data: tuple[Datum, ...]) -> list[float]:
         """Numbers sent as parameters: a block, or one after the other.

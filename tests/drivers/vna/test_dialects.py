@@ -1,0 +1,246 @@
+"""What holds for the driver of every SCPI dialect, against the emulator of its instrument."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from labtrain import registry
+from labtrain.clock import SimulatedClock
+from labtrain.drivers.backends.memory import MemoryLink
+from labtrain.drivers.fitting import drivers_for
+from labtrain.drivers.scpi import Identity, ScpiError
+from labtrain.drivers.vna.copper_mountain import CopperMountain
+from labtrain.drivers.vna.scpi_vna import ScpiVna
+from labtrain.errors import InputError, InstrumentError, LinkError
+from tests.drivers.emulators.networks import Network
+from tests.drivers.wires import Wire, cut, late, silent
+
+DRIVERS = {name: registry.resolve("drivers", name) for name in registry.names("drivers")}
+NAMES = [name for name, driver in DRIVERS.items() if issubclass(driver, ScpiVna)]
+every_dialect = pytest.mark.parametrize("name", NAMES)
+
+GRID = np.linspace(5.15e9, 5.875e9, 21)
+LISTED = np.array([5.15e9, 5.2e9, 5.31e9, 5.5e9, 5.875e9])
+
+
+class Bench:
+    """An analyser, a wire and its driver, not open yet."""
+
+    def __init__(self, name: str, **config: Any) -> None:
+        driver = DRIVERS[name]
+        self.clock = SimulatedClock()
+        self.network = Network()
+        self.emulator = registry.emulator_of(driver)(self.network, self.clock)
+        self.wire = Wire(self.emulator)
+        self.link = MemoryLink("vna", self.wire, self.clock, timeout_s=2.0)
+        self.vna: ScpiVna = driver(self.link, driver.Config(**config), self.clock)
+
+    def ready(self, frequencies_hz: Any = GRID) -> ScpiVna:
+        self.vna.open()
+        self.vna.configure(frequencies_hz)
+        self.vna.rf(True)
+        return self.vna
+
+    def told(self, question: str) -> str:
+        """What the instrument answers to somebody else."""
+        ((_, answer),) = self.emulator.receive(question.encode() + b"\n")
+        return answer.decode().strip()
+
+
+@every_dialect
+@pytest.mark.parametrize("frequencies_hz", [GRID, LISTED, LISTED[:4], LISTED[:2]], ids=["grid", "5", "4", "2"])
+def test_a_sweep_reads_what_the_network_answers(name: str, frequencies_hz: np.ndarray) -> None:
+    bench = Bench(name, s_parameters=("S21", "S11"), power_dbm=-20.0, if_bandwidth_hz=300.0)
+    sweep = bench.ready(frequencies_hz).sweep()
+    expected = [bench.network.s(frequencies_hz, *ports) for ports in ((2, 1), (1, 1))]
+    np.testing.assert_array_equal(sweep, expected)
+    asked = bench.network.asked[-1]
+    assert (asked.power_dbm, asked.if_bandwidth_hz) == (-20.0, 300.0)
+    assert bench.told("SYST:ERR?").startswith("+0,")
+
+
+@every_dialect
+def test_each_sweep_is_a_new_one(name: str) -> None:
+    bench = Bench(name)
+    vna = bench.ready()
+    first = vna.sweep()
+    bench.network.offset = 0.25j
+    np.testing.assert_allclose(vna.sweep() - first, 0.25j, atol=1e-12)
+
+
+@every_dialect
+def test_averages_are_those_of_one_shot(name: str) -> None:
+    bench = Bench(name, averages=4)
+    vna = bench.ready()
+    before = sum(asked.averages for asked in bench.network.asked)
+    first = vna.sweep()
+    bench.network.offset = 1.0
+    np.testing.assert_allclose(vna.sweep() - first, 1.0, atol=1e-12)
+    assert sum(asked.averages for asked in bench.network.asked) - before == 8
+
+
+@every_dialect
+def test_settings_are_put_back_and_rf_stays_off(name: str) -> None:
+    bench = Bench(name, power_dbm=-30.0, s_parameters=("S21", "S12"))
+    bench.emulator.receive(b"SENS1:SWE:POIN 401;:SENS1:FREQ:STAR 1e9;STOP 2e9\n")
+    bench.vna.open()
+    found = bench.vna.settings()
+    bench.vna.close()
+    assert bench.told("OUTP?") == "0"
+    vna = bench.ready(LISTED)
+    vna.sweep()
+    assert vna.settings() != found
+    vna.close()
+    bench.vna.open()
+    assert bench.vna.settings() == found
+    assert found["points"] == 401
+    bench.vna.close()
+    assert bench.told("OUTP?") == "0"
+    assert bench.told("SYST:ERR?").startswith("+0,")
+
+
+@every_dialect
+def test_it_is_safe_whatever_is_under_way(name: str) -> None:
+    bench = Bench(name)
+    vna = bench.ready()
+    bench.wire.spoils = [silent]
+    with pytest.raises(LinkError):
+        vna.sweep()
+    vna.safe()
+    assert bench.told("OUTP?") == "0"
+    swept = len(bench.network.asked)
+    bench.told("*OPC?")
+    assert len(bench.network.asked) == swept  # it sweeps no more
+
+
+@every_dialect
+@pytest.mark.parametrize("spoil", [late(3.0), silent, cut(40)], ids=["late", "silent", "cut"])
+def test_a_spoilt_answer_never_becomes_data(name: str, spoil: Any) -> None:
+    bench = Bench(name)
+    vna = bench.ready()
+    for at in range(3):
+        bench.network.offset = complex(at)
+        bench.wire.spoils = [lambda replies: replies] * at + [spoil]
+        try:
+            sweep = vna.sweep()
+        except InstrumentError as error:
+            assert str(error).startswith("vna (sim): ")
+            bench.wire.spoils = []
+            vna.link.resynchronise()
+            sweep = vna.sweep()
+        np.testing.assert_array_equal(sweep[0], bench.network.s(GRID, 2, 1))
+
+
+@every_dialect
+def test_limits_hold_before_a_byte_leaves(name: str) -> None:
+    wide = {"if_bandwidth_hz": 1e9}, {"averages": 65536, "power_dbm": 1.0}, {"power_dbm": 5.0}
+    for config in wide:
+        bench = Bench(name, **config)
+        with pytest.raises(InputError, match=r"^vna \(sim\): asked .*; set rig\.vna\."):
+            bench.vna.check(GRID)
+        assert bench.wire.heard == []
+    bench = Bench(name)
+    bench.vna.open()
+    bench.wire.heard.clear()
+    for frequencies_hz, wrong in (([1.0, 2.0], "frequency"), (np.linspace(1e9, 2e9, 600_000), "points")):
+        with pytest.raises(InputError, match=rf"^vna \(sim\): asked {wrong}"):
+            bench.vna.configure(frequencies_hz)
+    bench = Bench(name, s_parameters=("S21", "S31"))
+    bench.vna.open()
+    with pytest.raises(InputError, match="it has 2 ports"):
+        bench.vna.configure(GRID)
+
+
+@every_dialect
+def test_its_instrument_is_found_by_its_identity_alone(name: str) -> None:
+    bench = Bench(name)
+    identity = bench.told("*IDN?")
+    assert drivers_for(identity) == [name]
+    assert drivers_for(identity.replace("EMULATOR", "MY12345678")) == [name]
+    assert Identity.parse(identity).firmware
+
+
+@every_dialect
+def test_the_driver_of_another_dialect_says_which_would_fit(name: str) -> None:
+    other = NAMES[NAMES.index(name) - 1]
+    bench, driver = Bench(name), DRIVERS[other]
+    vna = driver(bench.link, driver.Config(), bench.clock)
+    with pytest.raises(InstrumentError, match=f"; set rig.vna.driver to {name}, or correct rig.vna.address$"):
+        vna.open()
+    assert bench.wire.heard == ["*IDN?"]
+
+
+@every_dialect
+def test_correction_is_told(name: str) -> None:
+    bench = Bench(name)
+    bench.vna.open()
+    bench.vna.configure(GRID)
+    assert not bench.vna.calibration().on
+
+
+def test_firmware_that_knows_no_binary_transfer_is_refused_unless_text_is_asked_for() -> None:
+    from labtrain.drivers.emulators.vna.copper_mountain import CopperMountain as Emulator
+
+    def opened(**config: Any) -> tuple[CopperMountain, Network]:
+        network, clock = Network(), SimulatedClock()
+        link = MemoryLink("vna", Emulator(network, clock, binary=False), clock)
+        vna = CopperMountain(link, CopperMountain.Config(**config), clock)
+        vna.open()
+        return vna, network
+
+    vna, _ = opened()
+    with pytest.raises(InstrumentError) as caught:
+        vna.configure(GRID)
+    assert str(caught.value) == (
+        "vna (sim): its firmware 23.3.1/1 cannot send binary data; update it, or set rig.vna.transfer to text, which "
+        "rounds"
+    )
+    assert isinstance(caught.value.__cause__, ScpiError)
+    vna.close()
+
+    vna, network = opened(transfer="text")
+    vna.configure(LISTED)
+    vna.rf(True)
+    np.testing.assert_allclose(vna.sweep()[0], network.s(LISTED, 2, 1), rtol=0, atol=1e-11)
+    vna.close()
+
+
+def test_too_many_segments_are_refused_before_a_byte_leaves() -> None:
+    bench = Bench("keysight-ena")
+    bench.vna.open()
+    bench.wire.heard.clear()
+    uneven = 5e9 + np.cumsum(np.arange(1, 405)) * 1e3
+    with pytest.raises(InputError) as caught:
+        bench.vna.configure(uneven)
+    assert str(caught.value) == (
+        "vna (sim): asked 404 frequencies that need 202 segments, it has 201; measure at fewer "
+        "(rig.frequencies_hz), or at equal distances"
+    )
+    assert bench.wire.heard == []
+
+
+def statements(cls: type) -> int:
+    """Statements of a class and of the module around it; documentation and imports are none."""
+    tree = ast.parse(Path(inspect.getsourcefile(cls) or "").read_text(encoding="utf-8"))
+    skipped = (ast.Import, ast.ImportFrom)
+    return sum(
+        isinstance(node, ast.stmt)
+        and not isinstance(node, skipped)
+        and not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        for node in ast.walk(tree)
+    )
+
+
+def test_a_new_dialect_takes_at_most_60_statements() -> None:
+    """Driver and emulator together, on the classes that they share with their family."""
+    counted = {name: (statements(DRIVERS[name]), statements(registry.emulator_of(DRIVERS[name]))) for name in NAMES}
+    for name, (driver, emulator) in sorted(counted.items(), key=lambda item: sum(item[1])):
+        print(f"{name:<20} driver {driver:>3}  emulator {emulator:>3}  together {driver + emulator:>3}")
+    small = [name for name, parts in counted.items() if sum(parts) <= 60]
+    assert {"siglent-sna", "keysight-e5080"} <= set(small)
