@@ -140,6 +140,12 @@ class ScpiEmulator:
         """An entry in the error queue that no command caused."""
         self.status.push(code, text)
 
+    def status_byte(self, *, message_available: bool) -> int:
+        """The status byte as a serial poll reads it, between two messages."""
+        self._now_s = self.clock.monotonic()
+        self._note_completion()
+        return self.status.byte(message_available=message_available)
+
     # -- message exchange ----------------------------------------------------------------------------------------
 
     def _carry_out(self, message: bytes) -> bytes | None:
