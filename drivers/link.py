@@ -122,6 +122,11 @@ class Link(ABC):
     def is_open(self) -> bool:
         return self._is_open
 
+    @property
+    def messages(self) -> bool:
+        """Whether answers are messages, which come only if they are asked for; known once it is open."""
+        return self._messages
+
     def open(self) -> None:
         """Open the pipe; an open one stays as it is.
 

@@ -134,7 +134,9 @@ class VisaLink(Link):
         if self.library == "@py" and self.resource.startswith("TCPIP"):
             getaddrinfo(self._host, None)  # pyvisa-py has many ways to fail over a host that there is not
         open_timeout_ms = max(1, round(1e3 * self.open_timeout_s))
-        handle, _ = manager.visalib.open(manager.session, self.resource, open_timeout=open_timeout_ms)
+        handle, status = manager.visalib.open(manager.session, self.resource, open_timeout=open_timeout_ms)
+        if status < 0:  # pyvisa-sim returns what other libraries raise
+            raise pyvisa.VisaIOError(status)
         session = Session(manager.visalib, handle)
         try:
             reader = self._reader_for(session)

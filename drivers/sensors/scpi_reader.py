@@ -186,8 +186,9 @@ class ScpiReader(ScpiInstrument, Sensor):
             return
         before = ""
         for hail in range(_HAILS):
-            # What it may have begun to read ends with the first one.
-            self.link.write((b"" if hail else self._framed("")) + self._framed(self.config.identify))
+            # What it may have begun to read of a stream ends with the first one.
+            begun = self._framed("") if not hail and not self.link.messages else b""
+            self.link.write(begun + self._framed(self.config.identify))
             line = self._line(self.fence_timeout_s)
             if line and line == before and not is_reading(line):
                 self.link.drain()  # as many lines follow as were under way before
