@@ -30,7 +30,7 @@ from labtrain.drivers.emulators.emulator import Reply
 from labtrain.drivers.emulators.scpi.status import OPC, ScpiError, Status
 from labtrain.drivers.emulators.scpi.syntax import Framer, units
 from labtrain.drivers.emulators.scpi.table import DECLARED, Answer, Entry, Method, Setting, Table, command, query
-from labtrain.drivers.emulators.scpi.values import Number, nr1, quoted
+from labtrain.drivers.emulators.scpi.values import Number, nr1, nr3, quoted
 
 _REMEMBERED = 512  # messages whose parsed form is kept
 _LONGEST_REMEMBERED = 256  # bytes
@@ -93,6 +93,11 @@ class ScpiEmulator:
         return (*declared, *stored)
 
     # -- for subclasses ------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def written(number: float) -> str:
+        """A number in an answer."""
+        return nr1(number) if isinstance(number, int) else nr3(number)
 
     def reset(self) -> None:
         """All settings as after ``*RST``; whatever is under way is given up. Called once before anything arrives."""
@@ -166,6 +171,8 @@ class ScpiEmulator:
             except ScpiError as refused:
                 self.status.push(refused.code, refused.text)
                 continue
+            if isinstance(answer, int | float):
+                answer = self.written(answer)
             if asked and answer is not None:
                 answers.append(answer if isinstance(answer, bytes) else answer.encode("latin-1"))
         return b";".join(answers) if answers else None
@@ -202,7 +209,7 @@ class ScpiEmulator:
 
     @query("*TST?")
     def _self_test(self) -> Answer:
-        return nr1(0)
+        return 0
 
     @command("*RST")
     def _reset(self) -> None:
@@ -220,12 +227,12 @@ class ScpiEmulator:
 
     @query("*ESE?")
     def _event_mask(self) -> Answer:
-        return nr1(self.status.event_mask)
+        return self.status.event_mask
 
     @query("*ESR?")
     def _events(self) -> Answer:
         self._note_completion()
-        return nr1(self.status.read_events())
+        return self.status.read_events()
 
     @command("*SRE", Number(0, 255, whole=True))
     def _set_service_mask(self, mask: int) -> None:
@@ -233,12 +240,12 @@ class ScpiEmulator:
 
     @query("*SRE?")
     def _service_mask(self) -> Answer:
-        return nr1(self.status.service_mask)
+        return self.status.service_mask
 
     @query("*STB?")
     def _status_byte(self) -> Answer:
         self._note_completion()
-        return nr1(self.status.byte(message_available=self._message_available))
+        return self.status.byte(message_available=self._message_available)
 
     @command("*OPC")
     def _announce_completion(self) -> None:
@@ -256,7 +263,7 @@ class ScpiEmulator:
         if self.busy_until_s == math.inf:
             return None
         self.wait()
-        return nr1(1)
+        return 1
 
     @command("*WAI")
     def _wait(self) -> None:
@@ -267,20 +274,19 @@ class ScpiEmulator:
 
     @query("SYSTem:ERRor[:NEXT]?")
     def _next_error(self) -> Answer:
-        return _shown(*self.status.pop())
+        return self._error(*self.status.pop())
 
     @query("SYSTem:ERRor:ALL?")
     def _all_errors(self) -> Answer:
-        return ",".join(_shown(*self.status.pop()) for _ in range(max(1, len(self.status))))
+        return ",".join(self._error(*self.status.pop()) for _ in range(max(1, len(self.status))))
 
     @query("SYSTem:ERRor:COUNt?")
     def _error_count(self) -> Answer:
-        return nr1(len(self.status))
+        return len(self.status)
 
     @query("SYSTem:VERSion?")
     def _version(self) -> Answer:
         return "1999.0"
 
-
-def _shown(code: int, text: str) -> str:
-    return f"{code:+d},{quoted(text)}"
+    def _error(self, code: int, text: str) -> str:
+        return f"{self.written(code)},{quoted(text)}"

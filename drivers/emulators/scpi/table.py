@@ -16,7 +16,7 @@ from labtrain.drivers.emulators.scpi.status import ScpiError
 from labtrain.drivers.emulators.scpi.syntax import Datum
 from labtrain.drivers.emulators.scpi.values import Number, Parameter, Rest, forms
 
-Answer = str | bytes | None
+Answer = str | bytes | float | None
 Method = Callable[..., Any]
 P = ParamSpec("P")
 S = TypeVar("S")

@@ -54,8 +54,8 @@ class Parameter(ABC):
         ScpiError
         """
 
-    def show(self, value: Any) -> str:
-        """The value in an answer."""
+    def show(self, value: Any) -> str | float:
+        """The value in an answer; numbers are left for the emulator to write."""
         return str(value)
 
     def bind(self, emulator: type) -> Parameter:  # noqa: ARG002 (for those that depend on it)
@@ -98,10 +98,10 @@ class Number(Parameter):
             value = int(datum.text) if self.whole and _WHOLE.fullmatch(datum.text) else self._decimal(datum)
         if not self.low <= value <= self.high:
             raise ScpiError(-222)
-        return round(value) if self.whole else value
+        return round(value) if self.whole else float(value)
 
-    def show(self, value: float) -> str:
-        return nr1(round(value)) if self.whole else nr3(value)
+    def show(self, value: float) -> float:
+        return round(value) if self.whole else float(value)
 
     def _decimal(self, datum: Datum) -> float:
         text = _plain(datum)

@@ -110,7 +110,7 @@ AVERAGES = OfFamily("averages")
 SWEEP_TIME = Number(0, 86400.0, unit="S")
 
 
-def told(limit: str, number: Number, value: float) -> str:
+def told(limit: str, number: Number, value: float) -> float:
     """The answer to a query that may ask for a limit instead of the value."""
     return number.show({"MIN": number.low, "MAX": number.high}.get(limit, value))
 

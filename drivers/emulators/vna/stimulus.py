@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from labtrain.drivers.emulators.scpi.status import ScpiError
 from labtrain.drivers.emulators.scpi.table import Answer, Setting, command, query
-from labtrain.drivers.emulators.scpi.values import Boolean, Choice, Number, nr3
+from labtrain.drivers.emulators.scpi.values import Boolean, Choice, Number
 from labtrain.drivers.emulators.vna.analyser import Analyser
 from labtrain.drivers.emulators.vna.channel import Channel
 from labtrain.drivers.emulators.vna.family import (
@@ -141,7 +141,7 @@ class Stimulus(Analyser):
     @query("SENSe#:SWEep:TIME[:STOP]?", Choice("MINimum", "MAXimum"), needs=0)
     def _time(self, number: int, limit: str = "") -> Answer:
         channel = self.channel(number)
-        return nr3({"MIN": channel.fastest_sweep_s, "MAX": SWEEP_TIME.high}.get(limit, channel.sweep_s))
+        return {"MIN": channel.fastest_sweep_s, "MAX": SWEEP_TIME.high}.get(limit, channel.sweep_s)
 
     @command("SENSe#:SWEep:TIME:AUTO", Boolean())
     def _set_auto_time(self, number: int, on: bool) -> None:
