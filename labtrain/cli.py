@@ -12,6 +12,7 @@ import typer
 
 from labtrain.cli_common import ConfigFile, Json, RunFolder, Runs, Set, TraceIo, finish, print_json, show
 from labtrain.cli_lab import lab
+from labtrain.cli_new import new_app
 from labtrain.errors import InputError, Interrupted, LabtrainError
 
 
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Check configuration files.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
+app.add_typer(new_app, name="new")
 
 
 @app.command()

@@ -34,8 +34,8 @@ FLOORS = (
     ("controls", "trial", "trainer", "events"),
     ("asking", "formatting", "pace", "plots", "progress", "report", "logfile", "commissioning", "jobs", "inference",
      "stop", "emulate", "talk", "measuring", "recording", "export", "survey", "survey_figures", "survey_report",
-     "calibrating"),
-    ("cli", "cli_common", "cli_lab", "__main__"),
+     "calibrating", "new_driver"),
+    ("cli", "cli_common", "cli_lab", "cli_new", "__main__"),
 )  # fmt: skip
 # Third-party packages that the lowest floors may use, deferred imports included.
 THIRD_PARTY: tuple[frozenset[str], ...] = (frozenset(), frozenset({"numpy", "scipy"}))
