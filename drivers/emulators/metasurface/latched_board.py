@@ -40,6 +40,7 @@ from labtrain.drivers.metasurface.latched_frames import (
 from labtrain.errors import InputError
 
 CHARACTER_S = BITS_PER_BYTE / BAUD
+MILLISECOND_S = 1e-3  # the firmware's clock counts whole ones
 BOOT_S = 1.0  # the boot loader of an Arduino waits so long for a new sketch
 
 
@@ -153,7 +154,7 @@ class LatchedBoardEmulator:
         now = self.clock.monotonic()
         if not data or (self.timing and now < self._deaf_s):
             return []
-        if now - self._heard_s > GAP_S:
+        if now - self._heard_s > GAP_S + MILLISECOND_S / 2:
             self._have.clear()
         self._heard_s = now
         replies: list[Reply] = []
