@@ -9,8 +9,8 @@ import numpy as np
 
 from labtrain.clock import Clock
 from labtrain.drivers.device import Device
+from labtrain.drivers.emulators.simulation import Simulation
 from labtrain.drivers.metasurface.metasurface import Metasurface
-from labtrain.drivers.scpi import ScpiInstrument
 from labtrain.drivers.vna.calibration import Calibration
 from labtrain.drivers.vna.vna import Vna
 from labtrain.errors import InstrumentError, Interrupted, LabtrainError, MeasurementError
@@ -173,9 +173,9 @@ class InstrumentBench(Bench):
             emulator.simulate_shot(number)
 
     @property
-    def _emulator(self) -> ScpiInstrument | None:
+    def _emulator(self) -> Simulation | None:
         """The VNA, if it is an emulator in another process, which must be told where a simulation is to go on."""
-        if self.world is None and isinstance(self.vna, ScpiInstrument) and self.vna.emulated:
+        if self.world is None and self.vna.emulated and isinstance(self.vna, Simulation):
             return self.vna
         return None
 

@@ -311,6 +311,15 @@ def test_safe_after_half_a_line() -> None:
     assert len(bench.network.asked) == 1
 
 
+def test_half_a_line_of_an_earlier_program_is_never_carried_out() -> None:
+    bench = bench_of()
+    vna = bench.ready()
+    bench.emulator.receive(b"sweep 1000000 ")
+    bench.link.dirty = True
+    vna.sweep()
+    assert bench.emulator.start == 50_000
+
+
 # -- what goes wrong ---------------------------------------------------------------------------------------------
 
 
