@@ -186,6 +186,13 @@ class Text(Parameter):
         return quoted(value)
 
 
+class Word(Parameter):
+    """Whatever stands there, as it is written: for settings that nothing here depends on."""
+
+    def parse(self, datum: Datum) -> str:
+        return _plain(datum)
+
+
 class Rest(Parameter):
     """All data that follow, any number of them, for commands that read lists or blocks themselves."""
 

@@ -16,7 +16,7 @@ import numpy as np
 from labtrain.drivers.emulators.scpi.status import ScpiError
 from labtrain.drivers.emulators.scpi.syntax import Datum
 from labtrain.drivers.emulators.scpi.table import Answer, Setting, command, query
-from labtrain.drivers.emulators.scpi.values import Boolean, Choice, Number, Rest, Text, nr1, nr3
+from labtrain.drivers.emulators.scpi.values import Boolean, Choice, Number, Rest, Text, Word, nr1, nr3
 from labtrain.drivers.emulators.vna.channel import Channel, Measurement, Pair
 from labtrain.drivers.emulators.vna.data import Transfer, in_pairs, interleaved
 from labtrain.drivers.emulators.vna.family import within
@@ -27,6 +27,8 @@ FORMATS = (
     "MLOGarithmic", "PHASe", "GDELay", "SLINear", "SLOGarithmic", "SCOMplex", "SMITh", "SADMittance", "PLINear",
     "PLOGarithmic", "POLar", "MLINear", "SWR", "REAL", "IMAGinary", "UPHase", "PPHase",
 )  # fmt: skip
+DELAY = Number(-10, 10, unit="S", default=0)
+_C_M_S = 299_792_458.0
 _S_PARAMETER = re.compile(r"S(\d)(\d)")
 _KINDS = {"ASC": "ASC,0", "REAL": "REAL,64", "REAL32": "REAL,32"}
 
@@ -38,6 +40,7 @@ class NumberedChannel(Channel):
         super().__init__(channel.number, channel.n_ports, channel.family)
         self.measurements = [Measurement(number, self, f"Tr{number}", (1, 1)) for number in range(1, most + 1)]
         self.count = self.active = 1
+        self.attenuation_db, self.delay_unit, self.layout = 0, "MET", "D1"
         self.mode = "CONT" if self.number == 1 else "HOLD"
 
 
@@ -50,6 +53,11 @@ class NumberedTraces(Stimulus):
     SETTINGS: ClassVar[tuple[Setting, ...]] = (
         Setting("TRIGger[:SEQuence]:AVERage", Boolean(), lambda analyser: analyser, "trigger_averages"),
         Setting("TRIGger[:SEQuence]:SCOPe", Choice("ALL", "ACTive"), lambda analyser: analyser, "trigger_scope"),
+        Setting("CALCulate#[:SELected]:CORRection:EDELay[:TIME]", DELAY, lambda ena, n: ena.trace(n), "delay_s"),
+        Setting("CALCulate#[:SELected]:CORRection:EDELay:DISTance:UNIT", Word(), Stimulus.channel, "delay_unit"),
+        Setting("DISPlay:SPLit", Word(), lambda analyser: analyser, "layout"),
+        Setting("SOURce#:POWer:ATTenuation", Number(0, 40, whole=True), Stimulus.channel, "attenuation_db"),
+        Setting("DISPlay:WINDow#:SPLit", Word(), Stimulus.channel, "layout"),
         Setting("SENSe#:CORRection:STATe", Boolean(), Stimulus.channel, "corrected"),
         Setting("SENSe#:CORRection:EXTension[:STATe]", Boolean(), Stimulus.channel, "extended"),
     )
@@ -68,7 +76,7 @@ class NumberedTraces(Stimulus):
             for number in range(1, self.most_channels + 1)
         }
         self.trigger_source, self.trigger_scope, self.trigger_averages = "INT", "ALL", False
-        self.active_channel = 1
+        self.active_channel, self.layout = 1, "D1"
 
     def pairs(self, channel: Channel) -> list[Pair]:
         """Also what the same sweeps give of the other ports, and with correction on, all of its ports."""
@@ -157,7 +165,7 @@ class NumberedTraces(Stimulus):
 
     @query("SERVice:CHANnel#:TRACe:ACTive?")
     def _active(self, channel: int) -> Answer:
-        return nr1(self.numbered(channel).active)
+        return str(self.numbered(channel).active)
 
     @command("CALCulate#[:SELected]:FORMat", Choice(*FORMATS))
     def _set_format(self, channel: int, form: str) -> None:
@@ -194,7 +202,17 @@ class NumberedTraces(Stimulus):
         return self._shown(self.trace(channel, number))
 
     def _shown(self, trace: Measurement) -> Answer:
-        return self.transfer.encode(in_pairs(trace.data, trace.channel.frequencies_hz, trace.format))
+        frequencies_hz = trace.channel.frequencies_hz
+        values = trace.data * np.exp(2j * np.pi * frequencies_hz * trace.delay_s) if trace.delay_s else trace.data
+        return self.transfer.encode(in_pairs(values, frequencies_hz, trace.format))
+
+    @command("CALCulate#[:SELected]:CORRection:EDELay:DISTance", Number(-1e9, 1e9))
+    def _set_distance(self, channel: int, distance_m: float) -> None:
+        self.trace(channel).delay_s = distance_m / _C_M_S
+
+    @query("CALCulate#[:SELected]:CORRection:EDELay:DISTance?")
+    def _distance(self, channel: int) -> Answer:
+        return nr3(self.trace(channel).delay_s * _C_M_S)
 
     @query("SENSe#:DATA:CORRdata?", Text(bare=True))
     @query("SENSe#:DATA:RAWData?", Text(bare=True))
@@ -313,7 +331,7 @@ class NumberedTraces(Stimulus):
 
     # -- correction ----------------------------------------------------------------------------------------------
 
-    @command("SENSe#:CORRection:EXTension:PORT#[:TIME]", Number(-10, 10, unit="S", default=0))
+    @command("SENSe#:CORRection:EXTension:PORT#[:TIME]", DELAY)
     def _set_extension(self, number: int, port: int, delay_s: float) -> None:
         self.check_port(port)
         self.channel(number).extensions_s[port] = delay_s
@@ -336,7 +354,7 @@ class NumberedTraces(Stimulus):
 
     @query("SERVice:CHANnel:ACTive?")
     def _active_channel(self) -> Answer:
-        return nr1(self.active_channel)
+        return str(self.active_channel)
 
     @command("DISPlay:WINDow#:ACTivate")
     def _activate(self, number: int) -> None:
