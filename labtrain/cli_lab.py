@@ -198,6 +198,14 @@ def emulate(
     port: Annotated[
         list[str], typer.Option(metavar="NAME=NUMBER", help="TCP port of an instrument, as in vna=5025; default: any")
     ] = [],  # noqa: B006
+    transport: Annotated[
+        list[str],
+        typer.Option(metavar="NAME=KIND", help="of an instrument: socket, hislip, vxi11, or pty for serial ones"),
+    ] = [],  # noqa: B006
+    dialect: Annotated[
+        list[str],
+        typer.Option(metavar="NAME=DRIVER", help="another instrument in its place, as in vna=keysight-ena"),
+    ] = [],  # noqa: B006
     timing: Annotated[
         bool, typer.Option("--timing", help="answers take as long as those of the instruments (rig.real_time)")
     ] = False,
@@ -212,6 +220,8 @@ def emulate(
     Prints a configuration that uses them: the given one with other addresses.
     On Linux serial instruments get a pseudo-terminal, unless --port names them.
     Speakers and microphones become a sound card on a running JACK server.
+    Instruments that speak SCPI also listen as VISA clients want it that know
+    INSTR resources alone: --transport vna=hislip, or vxi11.
 
     Faults: late 2.5 s, no reply, truncated 100 bytes, garbage, disconnect,
     reboot, error -230; then "at" or "from", and the number of the message:
@@ -220,7 +230,7 @@ def emulate(
     "audio: dropout 40 frames at 2.5 s of 3", the third playback.
     """
     from labtrain import emulate as emulation
-    from labtrain import experiment
+    from labtrain import emulate_options as options
 
     def ready(serving: emulation.Serving) -> None:
         if out is not None:
@@ -232,9 +242,10 @@ def emulate(
         else:
             print(*(f"# {line}" for line in serving.listing()), serving.config, sep="\n", end="", flush=True)
 
-    loaded = experiment.load(config, [*set_, *(["rig.real_time=true"] if timing else [])])
-    ports, faults = emulation.parse_ports(port), emulation.parse_faults(loaded, fault)
-    emulation.emulate(loaded, ready, host=host, ports=ports, faults=faults)
+    loaded = options.load(config, [*set_, *(["rig.real_time=true"] if timing else [])], dialect)
+    ports, transports = options.parse_ports(port), options.parse_transports(transport)
+    faults = options.parse_faults(loaded, fault)
+    emulation.emulate(loaded, ready, host=host, ports=ports, transports=transports, faults=faults)
 
 
 @lab.command()

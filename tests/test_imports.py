@@ -33,7 +33,7 @@ FLOORS = (
     ("methods", "rigs", "experiment"),
     ("controls", "trial", "trainer", "events"),
     ("asking", "formatting", "pace", "plots", "progress", "report", "logfile", "commissioning", "jobs", "inference",
-     "stop", "emulate", "talk", "measuring", "recording", "export", "survey", "survey_figures", "survey_report",
+     "stop", "emulate", "emulate_options", "talk", "measuring", "recording", "export", "survey", "survey_figures", "survey_report",
      "calibrating", "new_driver"),
     ("cli", "cli_common", "cli_lab", "cli_new", "__main__"),
 )  # fmt: skip

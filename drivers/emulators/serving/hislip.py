@@ -34,6 +34,8 @@ class HislipOutlet(Outlet):
         As of Listener.
     """
 
+    kind = "hislip"
+
     def __init__(self, name: str, emulator: Emulator, clock: Clock, *, host: str = "127.0.0.1", port: int = 0) -> None:
         super().__init__(name, emulator, clock)
         self.listener = Listener(name, host, port)

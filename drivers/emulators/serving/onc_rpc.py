@@ -83,12 +83,12 @@ def parse_call(record: bytes, program: int, version: int) -> Call | bytes:
     """
     reader = Reader(record)
     try:
-        xid, kind = reader.uint(), reader.uint()
+        xid, kind = reader.unsigned(), reader.unsigned()
         if kind != _CALL:
             raise NotRpc("no call")
-        protocol, asked, its_version, procedure = (reader.uint() for _ in range(4))
+        protocol, asked, its_version, procedure = (reader.unsigned() for _ in range(4))
         for _ in ("credentials", "verifier"):
-            reader.uint()
+            reader.unsigned()
             reader.opaque()
     except NotXdr as error:
         raise NotRpc(str(error)) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import selectors
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from labtrain.clock import Clock
 from labtrain.drivers.emulators.emulator import Emulator
@@ -20,6 +21,9 @@ class Outlet(ABC):
     clock : Clock
         A real one: the loop waits in real time.
     """
+
+    kind: ClassVar[str]
+    """Of the transport, as options name it."""
 
     def __init__(self, name: str, emulator: Emulator, clock: Clock) -> None:
         self.name, self.emulator, self.clock = name, emulator, clock

@@ -31,6 +31,8 @@ class PtyOutlet(StreamOutlet):
         Symbolic link to make; its folder exists. It stays the same when the emulator is unplugged.
     """
 
+    kind = "pty"
+
     def __init__(self, name: str, emulator: Emulator, clock: Clock, link: Path) -> None:
         super().__init__(name, emulator, clock)
         self.link = link

@@ -27,6 +27,8 @@ class TcpOutlet(StreamOutlet):
         Of the address: ``tcp``, or ``socket`` where the instrument is a serial one.
     """
 
+    kind = "socket"
+
     def __init__(
         self,
         name: str,

@@ -34,6 +34,8 @@ class Vxi11Outlet(Outlet):
         As of Listener; of the core channel. The abort channel gets a port of its own.
     """
 
+    kind = "vxi11"
+
     def __init__(self, name: str, emulator: Emulator, clock: Clock, *, host: str = "127.0.0.1", port: int = 0) -> None:
         super().__init__(name, emulator, clock)
         self.listener, self.abort_listener = Listener(name, host, port), Listener(name, host)
@@ -142,5 +144,5 @@ class Vxi11Outlet(Outlet):
             channel.close()
 
     def _abort(self, call: Call) -> bytes:
-        link = call.arguments.int()
+        link = call.arguments.signed()
         return uints(Error.INVALID_LINK if self._holder is None else self._sessions[self._holder].abort(link))

@@ -174,9 +174,9 @@ class Vxi11Session:
 
     def _create_link(self, call: Call) -> bytes:
         arguments = call.arguments
-        arguments.int()  # the client's own number, of use to debuggers
-        lock = arguments.uint()
-        arguments.uint()  # how long to wait for a lock: nobody else can hold it
+        arguments.signed()  # the client's own number, of use to debuggers
+        lock = arguments.unsigned()
+        arguments.unsigned()  # how long to wait for a lock: nobody else can hold it
         device = arguments.opaque().decode("latin-1")
         error = Error.NONE
         if device.lower() not in ("", DEVICE):
@@ -201,7 +201,7 @@ class Vxi11Session:
     def _write(self, call: Call) -> bytes:
         if self._wrong(call):
             return uints(Error.INVALID_LINK, 0)
-        _, _, flags = (call.arguments.uint() for _ in range(3))
+        _, _, flags = (call.arguments.unsigned() for _ in range(3))
         data = call.arguments.opaque()
         if self.exchange.complete and (self._answers or self.exchange.due_s is not None):
             self._answers.clear()
@@ -212,7 +212,7 @@ class Vxi11Session:
     def _read(self, call: Call) -> bytes | None:
         if self._wrong(call):
             return uints(Error.INVALID_LINK, 0) + opaque(b"")
-        size, timeout_ms, _, flags, stop = (call.arguments.uint() for _ in range(5))
+        size, timeout_ms, _, flags, stop = (call.arguments.unsigned() for _ in range(5))
         if not self._answers and self.exchange.due_s is None:
             self.exchange.note(UNTERMINATED)
         until_s = self.clock.monotonic() + timeout_ms / 1000
@@ -261,7 +261,7 @@ class Vxi11Session:
 
     def _wrong(self, call: Call) -> bool:
         """Whether the link that the arguments begin with is not this session's."""
-        return call.arguments.int() != self._link
+        return call.arguments.signed() != self._link
 
 
 def _not_supported(call: Call) -> bytes:  # noqa: ARG001

@@ -15,17 +15,17 @@ class Reader:
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
 
-    def uint(self) -> int:
+    def unsigned(self) -> int:
         """Unsigned, 32 bits."""
         return int.from_bytes(self._take(4))
 
-    def int(self) -> int:
+    def signed(self) -> int:
         """Signed, 32 bits."""
         return int.from_bytes(self._take(4), signed=True)
 
     def opaque(self) -> bytes:
         """Bytes of any length; also a string."""
-        length = self.uint()
+        length = self.unsigned()
         data = self._take(length)
         self._take(-length % 4)
         return data
