@@ -29,6 +29,7 @@ from labtrain.drivers.emulators.serving import server as serve
 from labtrain.drivers.metasurface.open_source_ris import OpenSourceRis
 from labtrain.drivers.vna.keysight_pna import KeysightPna
 from labtrain.emulate import Serving, emulate
+from labtrain.emulate_options import Transport
 from labtrain.experiment import Experiment
 from labtrain.jobs import open_rig
 
@@ -229,14 +230,20 @@ def test_mistakes_are_told_in_a_sentence(
 
 
 @contextmanager
-def served(config: str, *faults: str) -> Iterator[str]:
-    """The config that uses what is served in another thread."""
+def served(config: str, *faults: str, transport: Transport = "socket") -> Iterator[str]:
+    """The config that uses what is served in another thread; the transport is the analyser's."""
     told: queue.Queue[Serving | BaseException] = queue.Queue()
     stop = threading.Event()
 
     def work() -> None:
         try:
-            emulate(loads(config, Experiment), told.put, faults=[parse_fault(f) for f in faults], stopped=stop.is_set)
+            emulate(
+                loads(config, Experiment),
+                told.put,
+                transports={"vna": transport},
+                faults=[parse_fault(f) for f in faults],
+                stopped=stop.is_set,
+            )
         except BaseException as error:
             told.put(error)
 
@@ -271,6 +278,36 @@ def small() -> str:
 def in_memory(small: str) -> tuple[np.ndarray, np.ndarray]:
     x = np.random.default_rng(5).random((10, 14))
     return x, responses(small, x)
+
+
+@pytest.mark.parametrize("transport", ["hislip", "vxi11"])
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [],
+        ["vna: late 1.5 s at 20 of SDATA"],
+        ["vna: no reply at 20 of SDATA"],
+        ["vna: truncated at 20 of SDATA"],
+        ["vna: garbage at 20 of SDATA"],
+        ["vna: disconnect at 20 of SDATA"],
+    ],
+    ids=lambda faults: ", ".join(faults) or "undisturbed",
+)
+def test_the_rig_measures_the_same_through_messages_with_an_end(
+    small: str,
+    in_memory: tuple[np.ndarray, np.ndarray],
+    faults: list[str],
+    transport: Transport,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(serve, "POLL_S", 0.01)
+    x, expected = in_memory
+    with served(small, *faults, transport=transport) as config:
+        at = loads(config, Experiment).value.model_dump()["rig"]["vna"]["address"]
+        assert at.endswith("::INSTR")
+        assert responses(config, x).tobytes() == expected.tobytes()
+    assert len([record for record in caplog.messages if "is repeated" in record]) >= len(faults)
 
 
 @pytest.mark.parametrize(
