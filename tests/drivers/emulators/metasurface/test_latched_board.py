@@ -234,8 +234,8 @@ def test_pixels_that_the_world_lacks_only_remember() -> None:
         (
             {"bits": 9},
             "emulated latched board: asked 2 x 5 elements of 9 bits, 3 stored patterns and the name 'latched board'; "
-            "it takes 1 to 8 bits, patterns of up to 60000 bytes, 1 to 65535 of them, and names of up to 24 characters of "
-            "ASCII",
+            "it takes 1 to 8 bits, patterns of up to 60000 bytes, 1 to 65535 of them, and names of up to 24 characters "
+            "of ASCII",
         ),
     ],
 )
