@@ -33,6 +33,7 @@ _LONGEST_QUEUE = 100  # errors after which the queue is taken never to end
 _STALE_LINES = 100_000  # lines read in search of the fence before the instrument is taken to talk by itself
 _EXPLAIN_S = 1.0  # spent on asking an instrument that stays silent whether it understood the question
 _COMMAND_ERRORS = range(-199, -99)  # SCPI 1999, 21.8.9: the message was not understood
+_UNTERMINATED = -420  # SCPI 1999, 21.8.12: an answer was read to which there was no question
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,12 @@ class ScpiError(InstrumentError):
 
     @property
     def not_understood(self) -> bool:
-        """Whether all there is to report is that a command does not exist in this instrument."""
-        return all(code in _COMMAND_ERRORS for code, _ in self.reports)
+        """Whether all there is to report is that a command does not exist in this instrument.
+
+        Where answers are messages, reading the one that never came is an error of its own.
+        """
+        codes = {code for code, _ in self.reports} - {_UNTERMINATED}
+        return bool(codes) and all(code in _COMMAND_ERRORS for code in codes)
 
 
 class ScpiInstrument(Instrument):
