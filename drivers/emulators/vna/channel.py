@@ -127,7 +127,7 @@ class Channel:
         return self._blocks
 
     def _block(self) -> _Block:
-        if self.sweep_type == "CW":
+        if self.sweep_type in ("CW", "POIN"):
             frequencies = np.full(self.points, self.cw_hz)
         elif self.sweep_type == "LOG":
             frequencies = np.geomspace(self.start_hz, self.stop_hz, self.points)

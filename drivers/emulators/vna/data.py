@@ -29,7 +29,7 @@ def interleaved(values: NDArray[np.complex128]) -> Reals:
 
 def formatted(values: NDArray[np.complex128], frequencies_hz: Reals, form: str) -> Reals:
     """A trace as it is shown: (points,), or (2 points,) for polar and Smith charts."""
-    if form in ("POL", "SMIT", "SADM"):
+    if form in ("POL", "SMIT", "SADM", "ISM", "COMP"):
         return interleaved(values)
     magnitude = np.abs(values)
     if form == "MLOG":

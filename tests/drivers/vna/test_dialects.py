@@ -62,7 +62,7 @@ def test_a_sweep_reads_what_the_network_answers(name: str, frequencies_hz: np.nd
     np.testing.assert_array_equal(sweep, expected)
     asked = bench.network.asked[-1]
     assert (asked.power_dbm, asked.if_bandwidth_hz) == (-20.0, 300.0)
-    assert bench.told("SYST:ERR?").startswith("+0,")
+    assert bench.told("SYST:ERR?").lstrip("+").startswith("0,")
 
 
 @every_dialect
@@ -102,7 +102,7 @@ def test_settings_are_put_back_and_rf_stays_off(name: str) -> None:
     assert found["points"] == 401
     bench.vna.close()
     assert bench.told("OUTP?") == "0"
-    assert bench.told("SYST:ERR?").startswith("+0,")
+    assert bench.told("SYST:ERR?").lstrip("+").startswith("0,")
 
 
 @every_dialect
