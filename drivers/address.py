@@ -59,13 +59,16 @@ class Address:
         Nothing tells that a VISA name and a port of the same host belong to one instrument.
         """
         if self.host is not None:
-            host = "127.0.0.1" if self.host.lower() == "localhost" else self.host.lower()
-            return f"tcp://{host}:{self.port}"
+            return f"tcp://{_canonical_host(self.host)}:{self.port}"
         if self.transport == "serial":
             return _canonical_port(self.text)
         if self.text.startswith("ASRL"):
             board = self.text.removeprefix("ASRL").removesuffix("::INSTR")
             return f"COM{board}" if board.isdigit() else _canonical_port(board)
+        if self.text.startswith("TCPIP"):
+            _, host, *device = self.text.lower().split("::")
+            name, comma, port = host.partition(",")
+            return "::".join(["tcpip", _canonical_host(name) + comma + port, *device]).replace(",4880::", "::")
         return self.text.lower() if self.transport == "visa" else self.text
 
 
@@ -130,6 +133,10 @@ def _parse_visa(text: str, where: str) -> Address:
             raise InputError(f"{where} is {text!r}; the port must be a number, as in TCPIP::10.0.0.5::5025::SOCKET")
         return Address(str(name), "visa", host, int(str(port)))
     return Address(str(name), "visa")
+
+
+def _canonical_host(host: str) -> str:
+    return "127.0.0.1" if host.lower() == "localhost" else host.lower()
 
 
 def _canonical_port(port: str) -> str:

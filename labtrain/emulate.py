@@ -217,6 +217,8 @@ def _outlet(
         raise InputError(
             f"--port {name}={port}: a pseudo-terminal has no port; leave it out, or --transport {name}=pty"
         )
+    if asked in ("hislip", "vxi11") and ":" in host:
+        raise InputError(f"--host {host}: VISA resources of {asked} have no IPv6 addresses; give one of IPv4")
     kind = asked or (possible[0] if port is None else "socket")
     if kind == "pty":
         return PtyOutlet(name, emulator, clock, link)
