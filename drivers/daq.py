@@ -49,6 +49,7 @@ class NiDaq(SoundInterface):
 
     MODELS_TOLD = "National Instruments X and M series, CompactDAQ, delta-sigma boards"
     TRIED_ON = "stand-in for the package nidaqmx"
+    EXTRA = "daq"
     by_hand: ClassVar[str] = "switch the amplifiers off; the outputs may hold a voltage until the device is reset"
 
     @property

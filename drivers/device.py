@@ -44,6 +44,9 @@ class Device(ABC):
     TRIED_ON: ClassVar[str]
     """What it has really met: ``emulator`` alone, or which hardware."""
 
+    EXTRA: ClassVar[str] = ""
+    """Extra that it needs: ``daq`` for ``pip install "labtrain[daq]"``; empty if all it needs comes with its package."""
+
     by_hand: ClassVar[str] = "switch it off by hand"
     """What a person can do when :meth:`safe` fails; ends the error's sentence."""
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from labtrain.cli_common import ConfigFile, Json, RunFolder, Runs, Set, TraceIo, finish, print_json, show
+from labtrain.cli_devices import devices_app
 from labtrain.cli_lab import lab
 from labtrain.cli_new import new_app
 from labtrain.errors import InputError, Interrupted, LabtrainError
@@ -250,7 +251,7 @@ def _root(
     del version
 
 
-app.registered_commands += lab.registered_commands
+app.registered_commands += lab.registered_commands + devices_app.registered_commands
 
 
 def main() -> None:

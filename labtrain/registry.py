@@ -28,6 +28,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "keysight-pna": "labtrain.drivers.vna.keysight_pna:KeysightPna",
         "latched-board": "labtrain.drivers.metasurface.latched_board:LatchedBoard",
         "nanovna": "labtrain.drivers.vna.nano_vna:NanoVna",
+        "nanovna-v2": "labtrain.drivers.vna.nano_vna_v2:NanoVnaV2",
         "nidaqmx": "labtrain.drivers.daq:NiDaq",
         "open-source-ris": "labtrain.drivers.metasurface.open_source_ris:OpenSourceRis",
         "openris": "labtrain.drivers.metasurface.openris:OpenRis",
@@ -80,6 +81,17 @@ def resolve(kind: str, name: str) -> Any:
         return plugin.load()
     except Exception as error:  # a foreign package may raise anything at import
         raise InputError(f"{kind.removesuffix('s')} {name!r} ({plugin.value}) cannot be imported: {error}") from error
+
+
+def origin(kind: str, name: str) -> str:
+    """The package that provides it, with its version: ``labtrain 1.2``; empty for one that does not tell."""
+    if name in BUILT_IN[kind]:
+        from labtrain import __version__
+
+        return f"labtrain {__version__}"
+    plugin = _plugins(kind).get(name)
+    package = None if plugin is None else plugin.dist
+    return "" if package is None else f"{package.name} {package.version}"
 
 
 def emulator_of(driver: Any) -> Any | None:

@@ -184,6 +184,23 @@ def lock_folder() -> Path:
     return Path("/tmp/labtrain-locks")
 
 
+def in_use(folder: Path | None = None) -> list[tuple[str, Holder | None]]:
+    """Every instrument that a process of this computer has at this moment: address as configured, and holder.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        As of :class:`InstrumentLock`.
+    """
+    found = []
+    for path in sorted((folder or lock_folder()).glob("*.lock")):
+        lock = ProcessLock(path, everybody=True)
+        if lock.held():
+            note = lock.owner()
+            found.append((str(note.get("address") or ""), Holder.of(note)))
+    return found
+
+
 def _share(folder: Path) -> None:
     """Make the folder, open to everybody: a lock that one user left behind must be another one's to take."""
     if folder.is_dir():

@@ -33,8 +33,8 @@ FLOORS = (
     ("methods", "rigs", "experiment"),
     ("controls", "trial", "trainer", "events"),
     ("asking", "formatting", "pace", "plots", "progress", "report", "logfile", "commissioning", "jobs", "inference",
-     "stop", "backends", "devices", "discover", "driver_list", "emulate", "emulate_options", "talk", "measuring", "recording", "export", "survey", "survey_figures",
-     "survey_report", "calibrating", "new_driver"),
+     "stop", "backends", "devices", "discover", "driver_list", "emulate", "emulate_options", "talk", "measuring",
+     "recording", "export", "survey", "survey_figures", "survey_report", "calibrating", "new_driver"),
     ("cli", "cli_common", "cli_devices", "cli_lab", "cli_new", "__main__"),
 )  # fmt: skip
 # Third-party packages that the lowest floors may use, deferred imports included.

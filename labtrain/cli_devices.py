@@ -1,0 +1,195 @@
+"""Commands about devices: what is connected, and which drivers there are."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from labtrain.cli_common import Json, print_json, show
+
+if TYPE_CHECKING:
+    from labtrain.backends import Missing
+    from labtrain.devices import Found
+    from labtrain.discover import Tell
+    from labtrain.driver_list import DriverDetails, ListedDriver
+
+devices_app = typer.Typer()
+
+PATIENT_S = 2.0  # before it is shown how far it is
+
+
+@devices_app.command()
+def discover(
+    host: Annotated[
+        list[str],
+        typer.Option(metavar="ADDRESS[:PORT]", help="also ask there: a host, or an address of any form; repeatable"),
+    ] = [],  # noqa: B006
+    visa: Annotated[str, typer.Option(help="VISA library: @py, @ivi, or the path of one")] = "@py",
+    ask_serial: Annotated[
+        bool, typer.Option("--ask-serial", help="ask serial ports *IDN? too; this may reset or move something")
+    ] = False,
+    try_: Annotated[
+        list[str],
+        typer.Option("--try", metavar="DRIVER", help="let this driver ask serial ports in its own way; repeatable"),
+    ] = [],  # noqa: B006
+    baud: Annotated[int, typer.Option(min=1, help="of serial ports, for *IDN?")] = 115_200,
+    timeout: Annotated[float, typer.Option(min=0.05, max=60, help="for each address, in seconds")] = 2.0,
+    as_json: Json = False,
+) -> None:
+    """List what is connected, which driver fits, and the lines of YAML for it.
+
+    VISA resources and what --host names are asked *IDN?, once; nothing is set.
+    Instruments on plain TCP sockets cannot be listed: name their host. Serial
+    ports are listed with what USB tells of them. An instrument that another
+    labtrain process uses is not asked. Also tells which ways to instruments
+    are missing here, and the command that brings each.
+    """
+    from labtrain import backends
+    from labtrain.discover import Asking
+    from labtrain.discover import discover as look
+
+    asking = Asking(visa, host, ask_serial, try_, baud, timeout)
+    with _patience() as tell:
+        found, remarks = look(asking, tell)
+    missing = backends.missing()
+    if as_json:
+        lacks = [{"what": m.what, "reaches": m.reaches, "how": m.how} for m in missing]
+        print_json({"devices": [device.as_dict() for device in found], "remarks": remarks, "missing": lacks})
+        return
+    for part in _discovered(found, remarks, missing):
+        show(part)
+
+
+@devices_app.command()
+def drivers(
+    name: Annotated[str | None, typer.Argument(help="one of them, with its keys", show_default=False)] = None,
+    as_json: Json = False,
+) -> None:
+    """List all drivers: instruments, origin, and what each was tried on.
+
+    With a name: the keys of that driver, with defaults and meanings.
+    """
+    from labtrain import driver_list
+
+    if name is not None:
+        details = driver_list.details(name)
+        if as_json:
+            print_json(details.as_dict())
+        else:
+            for part in _described(details):
+                show(part)
+        return
+    found = driver_list.driver_list()
+    if as_json:
+        print_json([driver.as_dict() for driver in found])
+    else:
+        show(_drivers_table(found))
+
+
+# -- for people --------------------------------------------------------------------------------------------------
+
+
+def _table(*columns: str, **options: Any) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, **options)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _discovered(found: list[Found], remarks: list[str], missing: list[Missing]) -> Iterator[Any]:
+    from rich.text import Text
+
+    if found:
+        table = _table("kind", "address", "what it is", "driver")
+        for device in found:
+            told = "; ".join(filter(None, [device.told, device.note]))
+            table.add_row(device.kind, *map(Text, (device.address, told, ", ".join(device.drivers) or "-")))
+        yield table
+    else:
+        yield Text("nothing is connected that can be listed; name the host of an instrument with --host")
+    fitting = [device for device in found if device.drivers]
+    if fitting:
+        yield Text("\nto copy into the section of an instrument:")
+        for device in fitting:
+            yield Text("\n" + "\n".join(f"  {line}" for line in device.lines()), overflow="fold")
+    for remark in remarks:
+        yield Text(f"\n{remark}")
+    if missing:
+        yield Text("\nways to instruments that are missing here:")
+        table = _table("what", "for", "how")
+        for lack in missing:
+            table.add_row(*map(Text, (lack.what, lack.reaches, lack.how)))
+        yield table
+
+
+def _drivers_table(found: list[ListedDriver]) -> Any:
+    from rich.text import Text
+
+    table = _table("driver", "kind", "instruments", "from", "tried on")
+    table.columns[0].no_wrap = True
+    for driver in found:
+        if driver.problem:
+            table.add_row(*map(Text, (driver.name, "broken", driver.problem, driver.origin, "-")))
+        else:
+            models = driver.models + (f' (pip install "labtrain[{driver.extra}]")' if driver.extra else "")
+            table.add_row(*map(Text, (driver.name, driver.kind, models, driver.origin, driver.tried_on)))
+    return table
+
+
+def _described(details: DriverDetails) -> Iterator[Any]:
+    from rich.text import Text
+
+    driver = details.driver
+    facts = {
+        "kind": driver.kind,
+        "instruments": driver.models,
+        "from": driver.origin,
+        "tried on": driver.tried_on,
+        "needs": driver.extra and f'pip install "labtrain[{driver.extra}]"',
+        "at address sim": details.emulator,
+        "USB": ", ".join(details.usb_ids),
+        "if not safe": details.by_hand,
+    }
+    yield Text(f"{driver.name}: {details.about}\n")
+    table = _table("", "", show_header=False)
+    for told, value in facts.items():
+        if value:
+            table.add_row(told, Text(value))
+    yield table
+    table = _table("key", "default", "meaning")
+    table.columns[0].no_wrap = True
+    for key in details.keys:
+        table.add_row(*map(Text, (key.name, "-" if key.default is None else key.default, key.meaning)))
+    yield Text("")
+    yield table
+
+
+@contextmanager
+def _patience() -> Iterator[Tell]:
+    """A bar on stderr for what takes longer than a moment, where somebody is looking."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    from labtrain.clock import RealClock
+
+    clock, console = RealClock(), Console(stderr=True)
+    began_s = clock.monotonic()
+    bar = Progress(TextColumn("{task.description}"), BarColumn(28), console=console, transient=True)
+    task = bar.add_task("looking", total=None)
+
+    def tell(what: str, done: int, of: int) -> None:
+        bar.update(task, description=f"{what}: {done} of {of}", completed=done, total=of)
+        if sys.stderr.isatty() and clock.monotonic() - began_s > PATIENT_S:
+            bar.start()
+
+    try:
+        yield tell
+    finally:
+        bar.stop()
