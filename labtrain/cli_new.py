@@ -9,7 +9,9 @@ import typer
 
 from labtrain.cli_common import Json, print_json
 
-new_app = typer.Typer(help="Write something to begin with: a driver of your own.", no_args_is_help=True)
+new_app = typer.Typer(
+    help="Write something to begin with: a driver of your own, the firmware of a board.", no_args_is_help=True
+)
 
 
 @new_app.command()
@@ -39,3 +41,24 @@ def driver(
     print(*(written.folder / place for place in written.files), sep="\n")
     then = " && labtrain train config.yaml" if written.train else ""
     print(f'{written.folder} written; next: cd {written.folder} && pip install -e ".[dev]" && pytest{then}')
+
+
+@new_app.command()
+def firmware(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="where its folder latched_board is to be")] = Path(),
+    as_json: Json = False,
+) -> None:
+    """Copy the firmware of the latched shift-register board, an Arduino sketch, to change and upload it.
+
+    Which pins, which chips and which wires: the sketch begins with that. What
+    your surface is, rows, columns and bits, says board_config.h.
+    """
+    from labtrain.new_driver import new_firmware
+
+    written = new_firmware(folder)
+    if as_json:
+        print_json({"files": [place.as_posix() for place in written]})
+        return
+    sketch = next(place for place in written if place.suffix == ".ino")
+    print(*written, sep="\n")
+    print(f"{sketch.parent} written; next: edit {sketch.parent / 'board_config.h'}, then upload {sketch.name}")

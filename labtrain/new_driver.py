@@ -93,6 +93,27 @@ def new_driver(name: str, kind: str = "metasurface", out: Path | None = None) ->
     return Written(folder, tuple(sorted(made)), name, KINDS[kind].train)
 
 
+def new_firmware(folder: Path, which: str = "latched_board") -> tuple[Path, ...]:
+    """Copy the reference firmware of a controller into a folder; returns the files written.
+
+    Parameters
+    ----------
+    folder : path
+        The sketch becomes a folder of its own in it, as the Arduino tools want it.
+    which : str
+        Its name under ``drivers/metasurface/firmware``.
+
+    Raises
+    ------
+    InputError
+        If the sketch's folder exists; nothing has been written then.
+    """
+    sketch = files("labtrain.drivers.metasurface") / "firmware" / which
+    made = {Path(item.name): item.read_bytes() for item in sketch.iterdir() if item.is_file()}
+    _write(folder / which, made, "choose another folder")
+    return tuple(sorted(folder / which / place for place in made))
+
+
 def check_name(name: str) -> None:
     """Raise InputError unless a new driver may have that name."""
     if not _NAME.fullmatch(name):
@@ -133,15 +154,13 @@ def _read(folder: Traversable, inside: Path) -> list[tuple[Path, str]]:
     return found
 
 
-def _write(folder: Path, made: dict[Path, bytes]) -> None:
+def _write(folder: Path, made: dict[Path, bytes], remedy: str = "choose another folder with --out DIR") -> None:
     """Write files into a folder that does not exist yet, or is empty."""
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputError(f"{folder}: exists already; choose another folder with --out DIR")
+            raise InputError(f"{folder}: exists already; {remedy}")
         for place, data in made.items():
             (folder / place).parent.mkdir(parents=True, exist_ok=True)
             (folder / place).write_bytes(data)
     except OSError as error:
-        raise InputError(
-            f"{folder}: cannot be written ({error.strerror}); choose another place with --out DIR"
-        ) from None
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); {remedy}") from None
