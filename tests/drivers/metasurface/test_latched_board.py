@@ -338,11 +338,62 @@ def test_safe_goes_ahead_of_the_answer_to_what_was_broken_off() -> None:
         surface.set_pattern(states(0))
         bench.cable.trouble = [late(0.9)]
         bench.cable.heard.clear()
-        surface.link.dirty = True
         bench.emulator.receive(frame(Command.SET, 0, bytes(24))[:20])
+        surface.link.dirty = True
+        shown = []
+        hear = bench.emulator.receive
+
+        def heard(data: bytes) -> list[Reply]:
+            replies = hear(data)
+            shown.append(bench.world.pattern.any())
+            return replies
+
+        bench.emulator.receive = heard  # type: ignore[method-assign]
         surface.safe()
-        assert bench.cable.heard[0].endswith(frame(Command.SAFE, bench.cable.heard[0][-6]))
+        assert not shown[0], "the first thing that it heard, although a frame was begun"
         assert bench.world.pattern.tolist() == [1] * ROWS * COLUMNS
+
+
+def test_after_a_restart_it_can_be_made_safe() -> None:
+    bench = Bench(default_pattern=1)
+    with bench.surface as surface:
+        bench.emulator.reboot()
+        surface.safe()
+        assert bench.world.pattern.tolist() == [1] * ROWS * COLUMNS
+
+
+def test_the_fence_is_heard_at_once_although_a_frame_was_begun() -> None:
+    bench = Bench()
+    with bench.surface as surface:
+        bench.emulator.receive(frame(Command.SET, 0, bytes(24))[:20])
+        surface.link.dirty = True
+        before = bench.clock.monotonic()
+        surface.set_pattern(states(0))
+        assert bench.clock.monotonic() - before < 0.5
+
+
+def test_a_damaged_answer_does_not_pass_the_fence() -> None:
+    bench = Bench()
+    with bench.surface as surface:
+        surface.link.dirty = True
+        bench.cable.trouble = [damaged(20)]
+        bench.cable.heard.clear()
+        surface.set_pattern(states(0))
+        asked = [Command(heard.lstrip(b"\0")[3]).name for heard in bench.cable.heard]
+        assert asked == ["IDENTIFY", "IDENTIFY", "READ", "SET", "READ"]
+
+
+@pytest.mark.parametrize(("question", "earlier"), [(Command.READ, 1), (Command.SAFE, 0)])
+def test_an_answer_to_something_else_is_none(question: Command, earlier: int) -> None:
+    bench = Bench()
+    with bench.surface as surface:
+        surface.set_pattern(states(0))
+        number = surface._sequence_number + 1 - earlier
+        bench.cable.trouble = [lambda _: bench.emulator.receive(frame(question, number))]
+        with pytest.raises(LinkDesync, match=r"asked READ, got a5 5a 01 9[12] .*, which is no answer to that; check"):
+            surface.pattern  # noqa: B018
+        surface.set_pattern(states(1))
+        assert surface.pattern.tolist() == states(1).tolist()
 
 
 def test_a_board_that_restarts_when_its_port_is_opened_has_the_time_for_it() -> None:
