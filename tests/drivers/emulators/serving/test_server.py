@@ -23,7 +23,8 @@ from labtrain.drivers.emulators.serving.outlet import Outlet
 from labtrain.drivers.emulators.serving.pty import PtyOutlet
 from labtrain.drivers.emulators.serving.server import Server
 from labtrain.drivers.emulators.serving.tcp import TcpOutlet
-from labtrain.errors import InputError, InstrumentError
+from labtrain.errors import InputError
+from tests.drivers.emulators.serving.parrot import Parrot, serving
 from tests.surfaces import Pixels
 
 only_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs pseudo-terminals, which Linux alone has")
@@ -32,57 +33,6 @@ only_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs pseudo-te
 @pytest.fixture(autouse=True)
 def soon_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "POLL_S", 0.01)
-
-
-class Parrot:
-    """Lines back in capitals; ``late N text`` after N seconds, ``bye`` hangs up, ``fail`` fails, ``long N`` is long."""
-
-    def __init__(self) -> None:
-        self.connections = 0
-        self._begun = b""
-
-    def connected(self) -> list[Reply]:
-        self.connections += 1
-        self._begun = b""
-        return []
-
-    def receive(self, data: bytes) -> list[Reply]:
-        *lines, self._begun = (self._begun + data).split(b"\n")
-        return [reply for line in lines for reply in self._answer(line)]
-
-    def _answer(self, line: bytes) -> list[Reply]:
-        word, _, rest = line.partition(b" ")
-        if word == b"late":
-            seconds, _, text = rest.partition(b" ")
-            return [(float(seconds), text.upper() + b"\n")]
-        if word == b"bye":
-            return [(0.0, rest.upper()), (0.0, None), (0.0, b"never said\n")]
-        if word == b"fail":
-            raise InstrumentError("the world stands still")
-        if word == b"long":
-            return [(0.0, b"x" * int(rest))]
-        return [(0.0, line.upper() + b"\n")]
-
-
-@contextmanager
-def serving(*outlets: Outlet) -> Iterator[None]:
-    stop, failed = threading.Event(), []
-    with Server(outlets, outlets[0].clock) as server:
-
-        def run() -> None:
-            try:
-                server.run(stop.is_set)
-            except BaseException as error:
-                failed.append(error)
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join(5.0)
-    assert not failed, failed
 
 
 @contextmanager
