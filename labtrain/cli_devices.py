@@ -192,4 +192,5 @@ def _patience() -> Iterator[Tell]:
     try:
         yield tell
     finally:
-        bar.stop()
+        if bar.live.is_started:  # stop() alone would write a line
+            bar.stop()
