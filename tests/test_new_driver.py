@@ -72,6 +72,13 @@ def test_all_their_tests_pass(made: Made) -> None:
         assert (made.packages / kind / "tests" / "test_rig.py").exists() == KINDS[kind].train
 
 
+# As `labtrain talk --trace-io` writes it.
+TRACED = """2026-01-01T00:00:01.000000Z talk - open
+2026-01-01T00:00:02.000000Z talk > b'HELLO\\n'
+2026-01-01T00:00:02.100000Z talk < b'HELLO YOUR'
+2026-01-01T00:00:02.200000Z talk < b'SELF\\n'
+"""
+
 # What a person may get wrong, and the test that finds it.
 MUTATIONS = {
     "metasurface": ("np.packbits(elements", "np.packbits(elements[::-1]", "test_what_is_set_is_shown_and_read"),
@@ -94,12 +101,12 @@ def test_their_tests_can_fail(made: Made, tmp_path: Path) -> None:
         tests = tmp_path / "packages" / kind / "tests"
         (tests / "test_driver.py").rename(tests / f"test_{kind}.py")
     transcript = tmp_path / "packages" / "metasurface" / "tests" / "transcript.txt"  # the test is the same for all
-    transcript.write_text(transcript.read_text(encoding="utf-8") + "> HELLO\n< HELLO YOURSELF\n", encoding="utf-8")
+    transcript.write_text(transcript.read_text(encoding="utf-8") + TRACED, encoding="utf-8")
     meant = " or ".join(["answers_as_the_device_did", *(test for _, _, test in MUTATIONS.values())])
     done = run(*PYTEST, *KINDS, "-k", meant, cwd=tmp_path / "packages", site=site)
     for kind, (_, _, test) in MUTATIONS.items():
         assert f"/tests/test_{kind}.py::{test}" in done.stdout, done.stdout + done.stderr
-    assert "of transcript.txt: after 'HELLO'" in done.stdout
+    assert "of transcript.txt: after b'HELLO" in done.stdout
 
 
 @pytest.fixture
