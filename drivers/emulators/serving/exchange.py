@@ -61,17 +61,16 @@ class MessageExchange:
 
     def begin(self) -> None:
         """Somebody has connected, or cleared the device: nothing is under way."""
-        self._replies.clear()
         self._complete = True
-        self._ask(self.emulator.connected)  # a greeting finds nobody who asked for it
-        self._replies = deque(reply for reply in self._replies if reply[1] is None)
+        greeting = self._asked(self.emulator.connected)  # finds nobody who asked for it, but may be: hang up
+        self._replies = deque(reply for reply in greeting if reply[1] is None)
 
     def take(self, data: bytes, *, end: bool) -> None:
         """A part of a message, or with `end` all that was missing of it."""
         if end and not data.endswith(b"\n"):
             data += b"\n"
         self._complete = end
-        self._ask(lambda: self.emulator.receive(data))
+        self._replies.extend(self._asked(lambda: self.emulator.receive(data)))
 
     def trigger(self) -> None:
         """Group execute trigger, which is carried out like ``*TRG`` (IEEE 488.2, 6.1.4.2.5)."""
@@ -102,11 +101,12 @@ class MessageExchange:
             return self._instrument.status_byte(message_available=message_available)
         return MAV * message_available
 
-    def _ask(self, question: Callable[[], list[Reply]]) -> None:
+    def _asked(self, question: Callable[[], list[Reply]]) -> list[Reply]:
+        """The emulator's replies, with the times when they are due instead of delays."""
         try:
             replies = question()
         except LabtrainError as error:  # its world could not answer; the next connection finds it there again
             log.error("emulated %s hangs up: %s", self.name, error)
             replies = [(0.0, None)]
         now = self.clock.monotonic()
-        self._replies.extend((now + delay_s, data) for delay_s, data in replies)
+        return [(now + delay_s, data) for delay_s, data in replies]

@@ -80,14 +80,8 @@ class HislipOutlet(Outlet):
         return self.exchange.due_s if self._session is not None else None
 
     def flush(self) -> None:
-        if self._session is not None and not self._session.flush():
-            self._hang_up()
-
-    def _hang_up(self) -> None:
-        """End both connections, once all is sent."""
-        for channel in (self._sync, self._async):
-            if channel is not None:
-                channel.finish()
+        if self._session is not None and not self._session.flush() and self._sync is not None:
+            self._sync.finish()  # and with it the other one
 
     # -- connections ---------------------------------------------------------------------------------------------
 

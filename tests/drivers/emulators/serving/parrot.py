@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import selectors
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,6 +59,14 @@ class Instrument(Parrot):
 
     def status_byte(self, *, message_available: bool) -> int:
         return 4 * bool(self.errors) | 16 * message_available
+
+
+class Backwards(selectors.SelectSelector):
+    """A selector that tells last what came first, as some may."""
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(timeout)
+        return sorted(ready, key=lambda found: -found[0].fd)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import selectors
 import socket
 import struct
 from collections.abc import Iterator
@@ -29,7 +30,7 @@ from labtrain.drivers.emulators.serving.hislip_messages import (
     data_messages,
 )
 from labtrain.drivers.emulators.serving.hislip_session import HislipSession
-from tests.drivers.emulators.serving.parrot import Instrument, Parrot, serving
+from tests.drivers.emulators.serving.parrot import Backwards, Instrument, Parrot, serving
 
 # -- bytes and messages ----------------------------------------------------------------------------------------------
 
@@ -197,6 +198,15 @@ def test_device_clear_drops_what_is_under_way_in_both_directions() -> None:
     assert client.emulator.errors == []
 
 
+def test_an_answer_that_was_cleared_away_needs_not_be_read() -> None:
+    client = Client()
+    client.says(Kind.DATA_END, b"one\n", 2)
+    client.asks(Kind.ASYNC_DEVICE_CLEAR)
+    client.says(Kind.DEVICE_CLEAR_COMPLETE)
+    assert client.says(Kind.DATA_END, b"two\n", 2) == [answer(b"TWO\n")]
+    assert client.emulator.errors == []
+
+
 def status(client: Client, number: int, *, read: bool = False) -> int:
     (response,) = client.asks(Kind.ASYNC_STATUS_QUERY, read, number)
     assert response.kind == Kind.ASYNC_STATUS_RESPONSE
@@ -295,10 +305,10 @@ class Line:
         return True
 
     def _exactly(self, count: int) -> bytes:
-        data = b""
+        data = bytearray()
         while len(data) < count and (more := self.peer.recv(count - len(data))):
             data += more
-        return data
+        return bytes(data)
 
 
 @contextmanager
@@ -337,7 +347,12 @@ def test_the_resource_is_the_address() -> None:
     assert outlet.address == outlet.visa == "TCPIP::127.0.0.1::hislip0,4880::INSTR"
 
 
-def test_one_client_at_a_time_and_the_next_may_follow_at_once(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("backwards", [False, True])
+def test_one_client_at_a_time_and_the_next_may_follow_at_once(
+    backwards: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if backwards:
+        monkeypatch.setattr(selectors, "DefaultSelector", Backwards)
     parrot = Parrot()
     outlet = HislipOutlet("vna", parrot, RealClock())
     with serving(outlet):
@@ -354,6 +369,18 @@ def test_one_client_at_a_time_and_the_next_may_follow_at_once(caplog: pytest.Log
                 sync.send(Kind.DATA, 1, 6, b"half a mess")
     assert parrot.connections == 21
     assert caplog.messages == ["emulated vna: a second connection was refused, it has one at a time"]
+
+
+def test_a_slow_reader_gets_all_of_a_long_answer_and_the_last_words() -> None:
+    size = 20_000_000  # more than the system buffers
+    outlet = HislipOutlet("vna", Parrot(), RealClock())
+    with serving(outlet), client(outlet) as (sync, _):
+        sync.send(Kind.DATA_END, 0, 2, b"long %d\nbye done\n" % size)
+        came = b""
+        while not came.endswith(b"DONE"):
+            came += sync.receive().payload
+        assert came == b"x" * size + b"DONE"
+        assert sync.ended()
 
 
 def test_an_emulator_that_hangs_up_says_its_last_words_first_and_ends_both_connections() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import selectors
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +19,7 @@ from labtrain.drivers.emulators.serving.onc_rpc import LONGEST, Call, NotRpc, Re
 from labtrain.drivers.emulators.serving.vxi11 import Vxi11Outlet
 from labtrain.drivers.emulators.serving.vxi11_session import ABORT, CORE, LARGEST, Vxi11Session
 from labtrain.drivers.emulators.serving.xdr import NotXdr, Reader, opaque, uints
-from tests.drivers.emulators.serving.parrot import Instrument, Parrot, serving
+from tests.drivers.emulators.serving.parrot import Backwards, Instrument, Parrot, serving
 
 CREATE, WRITE, READ, STATUS, TRIGGER, CLEAR, REMOTE, LOCAL, LOCK, UNLOCK = range(10, 20)
 DESTROY = 23
@@ -367,7 +368,12 @@ def test_the_resource_is_the_address() -> None:
     assert outlet.address == outlet.visa == "TCPIP::127.0.0.1,1024::inst0::INSTR"
 
 
-def test_one_link_at_a_time_and_the_next_may_follow_at_once(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("backwards", [False, True])
+def test_one_link_at_a_time_and_the_next_may_follow_at_once(
+    backwards: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if backwards:
+        monkeypatch.setattr(selectors, "DefaultSelector", Backwards)
     parrot = Parrot()
     outlet = Vxi11Outlet("vna", parrot, RealClock())
     with serving(outlet):
