@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from labtrain.clock import RealClock, SimulatedClock
 from labtrain.drivers.metasurface.latched_board import LatchedBoard
-from labtrain.drivers.metasurface.latched_frames import Command, frame, pack
+from labtrain.drivers.metasurface.latched_frames import ANSWER, Command, frame, pack
 from tests.firmware.avr import LONGEST_S, Chip, arduino_core, run, simulator, sketch
 from tests.firmware.building import Build, Latched
 from tests.firmware.streams import damaged
@@ -80,9 +80,34 @@ def test_the_driver_on_the_chip(chip: tuple[Build, Chip]) -> None:
     assert running.rest() == []
 
 
+def test_silence_ends_a_frame_on_the_chip(chip: tuple[Build, Chip]) -> None:
+    """A tenth of a second of the chip's own time, which passes as fast as this machine lets it: it is waited for."""
+    build, running = chip
+    longest = build.emulator(Latched(build), SimulatedClock()).info.longest_payload
+    begun, safe = frame(Command.SET, 1, bytes(build.pattern_bytes))[:9], frame(Command.SAFE, 2)
+    with serial.Serial(running.port, 115_200, timeout=LONGEST_S) as port:
+
+        def answer() -> bytes:
+            head = port.read(8)
+            return head + port.read(int.from_bytes(head[5:7], "big") + 2)
+
+        for pause_s in (0.15, 0.3, 0.6, 1.2, 2.4, 4.8):
+            port.write(begun)
+            port.timeout = pause_s
+            assert port.read(1) == b""
+            port.timeout = LONGEST_S
+            port.write(safe + bytes(8 + longest + 2) + frame(Command.READ, 3))
+            heard = answer()[3] == Command.SAFE | ANSWER  # or else it was a part of what was begun
+            assert answer()[3] == Command.READ | ANSWER
+            if heard:
+                break
+    assert heard
+    running.lines(1)
+
+
 # A simulated chip shares a busy machine: few examples, and a failing one is shown as it was found.
 @settings(
-    max_examples=8, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck), database=None
+    max_examples=4, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck), database=None
 )
 @given(data=st.data())
 def test_the_chip_does_what_the_emulator_does(chip: tuple[Build, Chip], data: st.DataObject) -> None:
@@ -92,7 +117,7 @@ def test_the_chip_does_what_the_emulator_does(chip: tuple[Build, Chip], data: st
     known = [frame(Command.BEGIN, 250), frame(Command.SAFE, 251)]
     filler = bytes(8 + emulator.info.longest_payload + 2)  # whatever was begun ends with it: no silence is needed
     with serial.Serial(running.port, 115_200, timeout=LONGEST_S) as port:
-        for sent in known + [part + filler for part in data.draw(st.lists(damaged(build), min_size=1, max_size=6))]:
+        for sent in known + [part + filler for part in data.draw(st.lists(damaged(build), min_size=1, max_size=5))]:
             expected = b"".join(answer or b"" for _, answer in emulator.receive(sent))
             if sent in known:  # what an earlier example has left, and the count of patterns since power came on
                 port.write(sent)
