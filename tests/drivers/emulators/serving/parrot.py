@@ -61,12 +61,17 @@ class Instrument(Parrot):
         return 4 * bool(self.errors) | 16 * message_available
 
 
-class Backwards(selectors.SelectSelector):
-    """A selector that tells last what came first, as some may."""
+class InOrderOfNumber(selectors.SelectSelector):
+    """A selector that tells first of the connections that came first, not of what happened first, as some may."""
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(timeout)
-        return sorted(ready, key=lambda found: -found[0].fd)
+        return sorted(ready, key=lambda found: found[0].fd)
+
+
+def turns(server: Server, count: int = 5) -> None:
+    """Let the server's loop turn, in this thread."""
+    server.run(iter([False] * count + [True]).__next__)
 
 
 @contextmanager

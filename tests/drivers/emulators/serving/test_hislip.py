@@ -30,7 +30,8 @@ from labtrain.drivers.emulators.serving.hislip_messages import (
     data_messages,
 )
 from labtrain.drivers.emulators.serving.hislip_session import HislipSession
-from tests.drivers.emulators.serving.parrot import Backwards, Instrument, Parrot, serving
+from labtrain.drivers.emulators.serving.server import Server
+from tests.drivers.emulators.serving.parrot import InOrderOfNumber, Instrument, Parrot, serving, turns
 
 # -- bytes and messages ----------------------------------------------------------------------------------------------
 
@@ -347,12 +348,23 @@ def test_the_resource_is_the_address() -> None:
     assert outlet.address == outlet.visa == "TCPIP::127.0.0.1::hislip0,4880::INSTR"
 
 
-@pytest.mark.parametrize("backwards", [False, True])
-def test_one_client_at_a_time_and_the_next_may_follow_at_once(
-    backwards: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("selector", [selectors.DefaultSelector, InOrderOfNumber])
+def test_a_client_may_leave_when_the_next_has_dialled_already(
+    selector: type[selectors.BaseSelector], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if backwards:
-        monkeypatch.setattr(selectors, "DefaultSelector", Backwards)
+    monkeypatch.setattr(selectors, "DefaultSelector", selector)
+    outlet = HislipOutlet("vna", Parrot(), RealClock())
+    with Server([outlet], RealClock()) as server, line(outlet) as second:
+        with line(outlet) as first:
+            first.send(Kind.INITIALIZE, 0, 0x0100_0000)
+            turns(server)
+            assert first.receive().kind == Kind.INITIALIZE_RESPONSE
+        second.send(Kind.INITIALIZE, 0, 0x0100_0000)  # in one turn with the end of the first
+        turns(server)
+        assert second.receive().kind == Kind.INITIALIZE_RESPONSE
+
+
+def test_one_client_at_a_time_and_the_next_may_follow_at_once(caplog: pytest.LogCaptureFixture) -> None:
     parrot = Parrot()
     outlet = HislipOutlet("vna", parrot, RealClock())
     with serving(outlet):

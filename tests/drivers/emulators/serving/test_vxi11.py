@@ -16,10 +16,11 @@ from labtrain.clock import RealClock, SimulatedClock
 from labtrain.drivers.emulators.serving import server as serve
 from labtrain.drivers.emulators.serving.exchange import MessageExchange
 from labtrain.drivers.emulators.serving.onc_rpc import LONGEST, Call, NotRpc, Records, marked, parse_call, reply
+from labtrain.drivers.emulators.serving.server import Server
 from labtrain.drivers.emulators.serving.vxi11 import Vxi11Outlet
 from labtrain.drivers.emulators.serving.vxi11_session import ABORT, CORE, LARGEST, Vxi11Session
 from labtrain.drivers.emulators.serving.xdr import NotXdr, Reader, opaque, uints
-from tests.drivers.emulators.serving.parrot import Backwards, Instrument, Parrot, serving
+from tests.drivers.emulators.serving.parrot import InOrderOfNumber, Instrument, Parrot, serving, turns
 
 CREATE, WRITE, READ, STATUS, TRIGGER, CLEAR, REMOTE, LOCAL, LOCK, UNLOCK = range(10, 20)
 DESTROY = 23
@@ -368,12 +369,24 @@ def test_the_resource_is_the_address() -> None:
     assert outlet.address == outlet.visa == "TCPIP::127.0.0.1,1024::inst0::INSTR"
 
 
-@pytest.mark.parametrize("backwards", [False, True])
-def test_one_link_at_a_time_and_the_next_may_follow_at_once(
-    backwards: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("selector", [selectors.DefaultSelector, InOrderOfNumber])
+def test_a_client_may_leave_when_the_next_has_dialled_already(
+    selector: type[selectors.BaseSelector], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if backwards:
-        monkeypatch.setattr(selectors, "DefaultSelector", Backwards)
+    monkeypatch.setattr(selectors, "DefaultSelector", selector)
+    outlet = Vxi11Outlet("vna", Parrot(), RealClock())
+    create = marked(called(CREATE, uints(1, 0, 0) + opaque(b"inst0")))
+    with Server([outlet], RealClock()) as server, wire(outlet.port) as second:
+        with wire(outlet.port) as first:
+            first.peer.sendall(create)
+            turns(server)
+            assert first.result().unsigned() == 0
+        second.peer.sendall(create)  # in one turn with the end of the first
+        turns(server)
+        assert second.result().unsigned() == 0
+
+
+def test_one_link_at_a_time_and_the_next_may_follow_at_once(caplog: pytest.LogCaptureFixture) -> None:
     parrot = Parrot()
     outlet = Vxi11Outlet("vna", parrot, RealClock())
     with serving(outlet):
