@@ -27,6 +27,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "keysight-ena": "labtrain.drivers.vna.keysight_ena:KeysightEna",
         "keysight-pna": "labtrain.drivers.vna.keysight_pna:KeysightPna",
         "latched-board": "labtrain.drivers.metasurface.latched_board:LatchedBoard",
+        "librevna": "labtrain.drivers.vna.libre_vna:LibreVna",
         "nanovna": "labtrain.drivers.vna.nano_vna:NanoVna",
         "nanovna-v2": "labtrain.drivers.vna.nano_vna_v2:NanoVnaV2",
         "nidaqmx": "labtrain.drivers.daq:NiDaq",
@@ -36,6 +37,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "scpi-power-meter": "labtrain.drivers.sensors.scpi_power_meter:ScpiPowerMeter",
         "scpi-sensor": "labtrain.drivers.sensors.scpi_sensor:ScpiSensor",
         "siglent-sna": "labtrain.drivers.vna.siglent_sna:SiglentSna",
+        "teensy-codebook": "labtrain.drivers.metasurface.teensy_codebook:TeensyCodebook",
     },
     "methods": {
         "phyll": "labtrain.methods.phyll:PhyLL",

@@ -18,7 +18,7 @@ It opens with a bootloader that swallows what comes in the first two seconds; th
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -104,12 +104,6 @@ class ArduinoShiftRegister(LinkedMetasurface):
 
     def tell(self, order: str) -> None:
         self._acknowledged(order.encode("latin-1"))
-
-    def settings(self) -> dict[str, Any]:
-        return {}
-
-    def restore(self, settings: dict[str, Any]) -> None:
-        """There is nothing to put back."""
 
     def _write(self, elements: States) -> None:
         self._acknowledged(_message(elements))

@@ -126,9 +126,6 @@ class OpenRis(LinkedMetasurface):
     def settings(self) -> dict[str, Any]:
         return {"tiles": self.config.tiles}
 
-    def restore(self, settings: dict[str, Any]) -> None:
-        """There is nothing to put back."""
-
     def _write(self, elements: States) -> None:
         for number, tile in enumerate(elements.reshape(self.config.tiles, TILE_BITS), start=1):
             self.tell(_message(number, tile))
