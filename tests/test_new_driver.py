@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -231,3 +232,18 @@ def test_the_firmware_is_that_of_the_tree(tmp_path: Path) -> None:
         new_firmware(tmp_path)
     told = CliRunner().invoke(app, ["new", "firmware", str(tmp_path / "sub")])
     assert told.stdout.splitlines()[-1].endswith("board_config.h, then upload latched_board.ino")
+
+
+def test_the_page_that_leads_through_it_is_true(made: Made) -> None:
+    page = Path(__file__).parent.parent / "docs" / "how-to" / "new-driver.md"
+    text = page.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\(([^)#\s]+)", text):
+        assert (page.parent / link).exists(), link
+    commands = {tuple(line.split()[1:3]) for line in re.findall(r"^labtrain .+$", text, re.MULTILINE)}
+    known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    known |= {group.name for group in app.registered_groups}
+    assert {command for command, _ in commands} <= known
+    assert [kind for kind in KINDS if f"| `{kind}`" not in text] == []
+    readme = (made.packages / "metasurface" / "README.md").read_text(encoding="utf-8")
+    steps = [str(number) for number in range(1, 9)]
+    assert re.findall(r"^## (\d)\.", text, re.MULTILINE) == re.findall(r"^(\d)\. ", readme, re.MULTILINE) == steps
