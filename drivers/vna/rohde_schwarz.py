@@ -14,6 +14,7 @@ from labtrain.drivers.scpi import Identity, boolean, integer, text
 from labtrain.drivers.vna.calibration import Calibration
 from labtrain.drivers.vna.scpi_vna import ScpiVna
 from labtrain.drivers.vna.vna import Frequencies, VnaConfig
+from labtrain.errors import InstrumentError
 from labtrain.limits import Limit
 
 PREFIX = "labtrain_"  # of traces defined here; others on the channel are somebody else's
@@ -85,7 +86,8 @@ class RohdeSchwarz(ScpiVna):
 
     @property
     def _ports(self) -> range:
-        assert self.n_ports is not None  # known since open()
+        if self.n_ports is None:
+            raise InstrumentError(f"{self.name}: does not know its ports, because opening it failed; open it again")
         return range(1, self.n_ports + 1)
 
     def _configure(self, frequencies_hz: Frequencies) -> None:
