@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labtrain.drivers.vna.grid import Grid, contiguous
@@ -17,6 +17,7 @@ steps = st.integers(1, 10_000_000)
 numbers = st.integers(2, 400)
 
 
+@settings(max_examples=50, deadline=None)
 @given(starts, steps, numbers, st.floats(-0.49, 0.49))
 def test_what_lies_on_a_sweep_is_that_sweep(start: int, step: int, points: int, off: float) -> None:
     frequencies = start + step * np.arange(points) + off
@@ -26,6 +27,7 @@ def test_what_lies_on_a_sweep_is_that_sweep(start: int, step: int, points: int, 
         np.testing.assert_allclose(grid.frequencies_hz, frequencies, rtol=0, atol=0.5)
 
 
+@settings(max_examples=50, deadline=None)
 @given(starts, st.integers(1, 1_000_000_000), numbers)
 def test_ends_of_whole_hertz_do_for_any_linear_sweep(start: int, span: int, points: int) -> None:
     frequencies = np.linspace(start, start + span, points)
@@ -62,6 +64,7 @@ def test_a_step_of_whole_hertz_is_asked_of_those_that_are_told_a_step() -> None:
     assert "moves one of them by 1 Hz" in str(caught.value)
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(1_000_000, 2_000_000), min_size=2, max_size=12, unique=True), st.sampled_from([0.0, 1.0]))
 def test_no_other_sweep_is_nearer(listed: list[int], step_hz: float) -> None:
     frequencies = np.array(sorted(listed), dtype=np.float64)
@@ -83,6 +86,7 @@ def test_no_other_sweep_is_nearer(listed: list[int], step_hz: float) -> None:
             assert (rest.max() - rest.min()) / 2 >= farthest - 1.0 - step_hz * len(places)
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.integers(0, 19), st.sampled_from([-1.01, 1.01]))
 def test_one_that_is_off_is_found(index: int, off: float) -> None:
     frequencies = 1e9 + 1e6 * np.arange(20)

@@ -12,7 +12,7 @@ from labtrain.drivers.fitting import drivers_for
 from labtrain.drivers.vna.calibration import Calibration
 from labtrain.drivers.vna.nano_vna import NanoVna
 from labtrain.errors import InputError, InstrumentError, LinkDesync, LinkRefused, LinkTimeout
-from tests.drivers.vna.nano import GRID, KINDS, Bench, messages, session
+from tests.drivers.vna.nano import GRID, KINDS, MORE_KINDS, Bench, messages, session
 
 DIGITS = 1e-7  # of single precision
 OLD = {"firmware": "ttrftech"}
@@ -373,7 +373,7 @@ def test_an_answer_that_is_none_is_told(answer: bytes, told: str) -> None:
 
 
 @pytest.mark.parametrize("options", [{}, OLD])
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: f"{kind['kind']} {kind.get('number', '')}")
+@pytest.mark.parametrize("kind", KINDS + MORE_KINDS, ids=lambda kind: f"{kind['kind']} {kind.get('number', '')}")
 def test_no_fault_at_any_message_gives_a_wrong_value(kind: dict[str, Any], options: dict[str, str]) -> None:
     config: dict[str, Any] = {"s_parameters": ("S11", "S21"), "options": options}
     count = messages(bench_of(**config), 1e-6)
