@@ -303,7 +303,7 @@ def origin(loaded: Loaded[Any], rig: Rig) -> dict[str, Any]:
     return provenance.collect() | {
         "layers": {layer.name: layer.info.fingerprint for layer in rig.layers},
         "y_units": {layer.name: layer.info.y_unit for layer in rig.layers},
-        "rig": rig.provenance(),
+        "rig": rig.provenance() | ({} if rig.power is None else {"power_meter": rig.power.provenance()}),
         "config_file": str(loaded.source),
         "config_source": loaded.text,
         "overrides": list(loaded.overrides),

@@ -31,6 +31,8 @@ class Cost:
         Digital multiply-adds of linear maps forward, gradients and readouts, counted from array sizes.
     seconds_physics, seconds_digital : float
         Wall time inside the layer's ``measure``, logging of the shots included, and everything else; measured.
+    energy_j : float
+        What the rig drew by its power meter, from the beginning of a trial to its latest shots; 0 without one.
     """
 
     shots: int = 0
@@ -40,6 +42,7 @@ class Cost:
     multiply_adds: int = 0
     seconds_physics: float = 0.0
     seconds_digital: float = 0.0
+    energy_j: float = 0.0
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
@@ -62,12 +65,20 @@ class Metered(Wrapper):
     clock : Clock
     on_shots : callable (number of shots, repetitions counted), optional
         Called after every chunk: progress has a place, and so has an interrupt.
+    energy_j : callable, optional
+        Joules since it was last called; asked after every chunk.
     """
 
-    def __init__(self, inner: PhysicalLayer, clock: Clock, on_shots: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self,
+        inner: PhysicalLayer,
+        clock: Clock,
+        on_shots: Callable[[int], None] | None = None,
+        energy_j: Callable[[], float] | None = None,
+    ) -> None:
         super().__init__(inner)
         self._clock = clock
-        self._on_shots = on_shots
+        self._on_shots, self._energy_j = on_shots, energy_j
         self.cost = Cost()
         self.memory: list[tuple[Array, Array]] = []
 
@@ -87,6 +98,7 @@ class Metered(Wrapper):
                 settle_s=attempts * self.info.settle_s,
                 integration_s=attempts * self.info.integration_s,
                 seconds_physics=seconds,
+                energy_j=0.0 if self._energy_j is None else self._energy_j(),
             )
             self.memory.append((shots.x, shots.y))
             if self._on_shots is not None:

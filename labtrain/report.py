@@ -90,6 +90,8 @@ def _costs(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("shots", f"{commission}{summary['shots_train']:,} training, {summary['shots_test']:,} test"),
         ("time", f"{duration(summary['seconds_physics'])} physics, {duration(summary['seconds_digital'])} digital"),
     ]
+    for kind, joules in (summary.get("energy_j") or {}).items():
+        facts.append(("energy", f"{joules:,.0f} J {kind}, of all that is behind the power meter"))
     if "seconds" in summary:
         facts.append(("wall time", f"{duration(summary['seconds'])} for this command, ablations included"))
     if held := summary.get("test_values_held_at_border"):

@@ -187,6 +187,7 @@ class Trainer:
             "largest_goodness": getattr(trial.method, "largest_goodness", []),
             "train_cost": (verdict.train_cost - tested).as_dict(),
             "test_cost": (verdict.test_cost + tested).as_dict(),
+            "energy": None if self.rig.power is None else self.rig.power.kind,
         }
         state = trial.state()
         state["verdict"] = {"scores": verdict.scores, "labels": verdict.labels, "goodness": verdict.goodness}
@@ -239,6 +240,7 @@ def summarise(classes: Sequence[str], trials: Sequence[dict[str, Any]]) -> dict[
         "seconds_physics": total.seconds_physics,
         "seconds_digital": total.seconds_digital,
         "cost": total.as_dict(),
+        "energy_j": {kind: total.energy_j} if (kind := trials[0].get("energy")) else None,
         "test_values_held_at_border": sum(trial["test_values_held_at_border"] for trial in trials),
         "drive_clipped_share": np.mean([trial["drive_clipped_share"] for trial in trials], axis=0).tolist(),
     }

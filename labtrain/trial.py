@@ -84,6 +84,8 @@ class Trial:
     on_shots : callable (number of shots), optional
     network : NetworkConfig, optional
         Another shape than the experiment's, for ablations.
+    energy_j : callable, optional
+        As of :class:`labtrain.ledger.Metered`.
     """
 
     def __init__(
@@ -96,10 +98,11 @@ class Trial:
         clock: Clock | None = None,
         on_shots: Callable[[int], None] | None = None,
         network: NetworkConfig | None = None,
+        energy_j: Callable[[], float] | None = None,
     ) -> None:
         self.experiment, self.table, self.split, self.seed = experiment, table, parts, seed
         self.clock = clock or RealClock()
-        self.layers = [Metered(layer, self.clock, on_shots) for layer in layers]
+        self.layers = [Metered(layer, self.clock, on_shots, energy_j) for layer in layers]
         self.net = build(
             network or experiment.network,
             experiment.encoding,
@@ -160,7 +163,10 @@ class Trial:
         layers = [wrap(layer) if wrap else layer for layer in rig.layers]
         layers = [Averaged(layer, repeats) if repeats > 1 else layer for layer in layers]
         parts = parts or split(table, experiment.dataset, seed)
-        return cls(experiment, table, parts, layers, seed, rig.clock, on_shots)
+        energy_j = None if rig.power is None else rig.power.since
+        if energy_j is not None:
+            energy_j()  # what was drawn before is none of this trial's
+        return cls(experiment, table, parts, layers, seed, rig.clock, on_shots, energy_j=energy_j)
 
     @property
     def cost(self) -> Cost:

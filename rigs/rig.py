@@ -9,17 +9,22 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from labtrain.clock import Clock
-from labtrain.config import Section
-from labtrain.drivers.device import Device
+from labtrain.config import Registered, Section
+from labtrain.drivers.address import SIM
+from labtrain.drivers.device import Device, DeviceConfig
 from labtrain.drivers.emulators.emulator import Emulator
 from labtrain.drivers.emulators.sound import SoundRoom
-from labtrain.errors import InstrumentError
+from labtrain.drivers.sensors.sensor import PowerMeter
+from labtrain.drivers.trace import Trace
+from labtrain.errors import InputError, InstrumentError
 from labtrain.layer import Array, Layer, Shots, ShotSink, Wrapper
+from labtrain.registry import resolve
+from labtrain.rigs.power import RigPower
 from labtrain.rigs.rack import Rack
 from labtrain.safety import Failure, Guard, NotMadeSafe, signals_held
 
@@ -30,6 +35,21 @@ class RigConfig(Section):
     """Keys that every rig's Config has."""
 
     repeats: int = Field(1, ge=1, description="shots averaged for each drive; each costs its time")
+    power_meter: Annotated[DeviceConfig, Registered("drivers", tag="driver")] | None = Field(
+        None, description="a power meter in the rig's supply, whose joules are kept with a run"
+    )
+
+    @field_validator("power_meter")
+    @classmethod
+    def _is_power_meter(cls, section: DeviceConfig | None) -> DeviceConfig | None:
+        if section is None:
+            return None
+        driver = getattr(section, "driver")  # noqa: B009 (each driver declares it as a Literal of its own)
+        if not issubclass(resolve("drivers", driver), PowerMeter):
+            raise ValueError(f"driver {driver!r} is none of a power meter")
+        if getattr(section, "address", None) == SIM:
+            raise ValueError("address is sim, and a simulated rig draws no power; give the meter's, or leave it out")
+        return section
 
 
 class Rig(ABC):
@@ -76,7 +96,9 @@ class Rig(ABC):
         self.instruments: dict[str, Device] = {}
         self.trace_io: Path | None = None
         self.config_file: Path | None = None
+        self._trace: Trace | None = None
         self._rack: Rack | None = None
+        self._power: RigPower | None = None
         self._guard = Guard()
         self._left = False
         self._owner: threading.Thread | None = None
@@ -96,6 +118,8 @@ class Rig(ABC):
 
     @layers.setter
     def layers(self, layers: tuple[Layer, ...]) -> None:
+        if self.config.power_meter is not None and self._power is None:
+            raise InputError("rig.power_meter: this rig has no instruments that would draw power; leave it out")
         self._owner = threading.current_thread()
         self._layers = tuple(_Owned(layer, self) for layer in layers)
 
@@ -127,7 +151,12 @@ class Rig(ABC):
             If two instruments have the same address.
         """
         self.instruments = self.build_instruments()
-        self._rack = Rack(self.instruments, self.clock, self.config_file)
+        everything = dict(self.instruments)
+        if (section := self.config.power_meter) is not None:
+            driver = resolve("drivers", getattr(section, "driver"))  # noqa: B009 (as above)
+            meter = driver.make("power_meter", section, self.clock, trace=self._trace)
+            self._power, everything = RigPower(meter, self.clock), {"power_meter": meter, **everything}
+        self._rack = Rack(everything, self.clock, self.config_file)
         atexit.register(self.close)  # for whoever opens a rig without a with statement and never closes it
         self._rack.open()
 
@@ -160,7 +189,7 @@ class Rig(ABC):
         InstrumentError
             If settings could not be put back; everything is safe and closed.
         """
-        self._owner = None
+        self._owner = self._power = None
         self._layers = ()
         unsafe: NotMadeSafe | None = None
         try:
@@ -275,6 +304,11 @@ class Rig(ABC):
     def environment(self) -> dict[str, float]:
         """Readings to log with the shots, units in the names."""
         return {}
+
+    @property
+    def power(self) -> RigPower | None:
+        """What the rig draws, if a power meter tells."""
+        return self._power
 
 
 class _Owned(Wrapper):
