@@ -31,6 +31,8 @@ class Listening(Faulty):
     def __init__(self, inner: Emulator, faults: Iterable[Fault]) -> None:
         super().__init__(inner, faults)
         self.heard: list[str] = []
+        self.opened = False
+        """Whether a driver has got through its open()."""
 
     def _count(self, message: bytes) -> list[Fault]:
         self.heard.append(shortened(message.decode("ascii", "backslashreplace").strip(), 40))
@@ -145,6 +147,7 @@ class Bench(Generic[D]):
 
     def whole(self, driver: D, listening: Listening) -> None:
         driver.open()
+        listening.opened = True
         self.hold(driver, listening)
         self.safe(driver, listening)
         driver.close()
@@ -163,8 +166,11 @@ class Bench(Generic[D]):
     # What a program may do after an error; each returns the error that it ends in.
 
     def carry_on(self, driver: D, listening: Listening) -> None:
-        """Another session at once, on the same link, which the fence must bring back in step; it may refuse."""
-        if driver.is_open:
+        """Another session at once, on the same link, which the fence must bring back in step; it may refuse.
+
+        Nobody uses a driver whose open() has failed.
+        """
+        if driver.is_open and listening.opened:
             self.ends_in(driver, self.hold, listening)
 
     def reopen(self, driver: D, listening: Listening) -> LabtrainError | None:
