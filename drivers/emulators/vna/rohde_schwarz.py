@@ -59,7 +59,7 @@ class RohdeSchwarz(RsSegments, RsSystem):
 
     @staticmethod
     def written(number: float) -> str:
-        return f"{number:.15g}"
+        return f"{number:.15g}".upper()
 
     @classmethod
     @cache
