@@ -150,8 +150,7 @@ class MicrowaveRig(Rig):
         config = self.config
         surface = cast(Metasurface, self._driver("metasurface", config.metasurface, _Nobody()))
         elements = self._elements(surface, world)
-        times = surface.write_s, surface.config.settle_s
-        bench = RoomBench(world, config.frequencies(), config.vna_config, elements, *times, self.clock)
+        bench = RoomBench(world, config.frequencies(), config.vna_config, elements, surface, self.clock)
         return bench, surface.n_pixels, world.bits
 
     def _instruments(self) -> tuple[Bench, int, int]:
@@ -280,8 +279,8 @@ class MicrowaveRig(Rig):
 
     def environment(self) -> dict[str, float]:
         """The metasurface's supply voltage, read at most once a minute; nothing where it cannot be read."""
-        surface = cast(Instrument | None, self.instruments.get("metasurface"))
-        if surface is None or self.config.simulated or "supply_v" not in surface.commands():
+        surface = self.instruments.get("metasurface")
+        if self.config.simulated or not isinstance(surface, Instrument) or "supply_v" not in surface.commands():
             return {}
         now = self.clock.monotonic()
         if now - self._supply_at_s >= SUPPLY_EVERY_S:

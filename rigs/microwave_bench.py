@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labtrain.clock import Clock
+from labtrain.drivers.metasurface.metasurface import Metasurface
 from labtrain.drivers.vna.vna import VnaConfig, ports_of
 from labtrain.sim.microwave import MicrowaveWorld
 
@@ -29,6 +30,16 @@ class Readings(NamedTuple):
     s: Complex
     attempts: NDArray[np.int64]
     started_s: float
+
+
+def written_s(surface: Metasurface, rest_s: float) -> float:
+    """A shot's share of writing patterns, in sequences of as many as make a chunk; `rest_s` is what else it takes."""
+    if not surface.sequence_capacity:
+        return surface.write_s
+    n = 1
+    while n < min(surface.sequence_capacity, LARGEST) and surface.sequence_s(n + 1) + (n + 1) * rest_s <= LONGEST_S:
+        n += 1
+    return surface.sequence_s(n) / n
 
 
 class Bench(ABC):
@@ -91,8 +102,8 @@ class RoomBench(Bench):
         What a sweep would be set to.
     elements : ndarray, (world pixels,)
         Pixel that moves each pixel of the room; -1 for none.
-    write_s, settle_s : float
-        What a pattern would take.
+    surface : Metasurface
+        Never opened: tells what a pattern would take.
     clock : Clock
     """
 
@@ -102,21 +113,20 @@ class RoomBench(Bench):
         frequencies_hz: Frequencies,
         vna: VnaConfig,
         elements: States,
-        write_s: float,
-        settle_s: float,
+        surface: Metasurface,
         clock: Clock,
     ) -> None:
         super().__init__()
         self.world, self._clock = world, clock
         self._frequencies_hz, self._vna, self._elements = frequencies_hz, vna, elements
-        self._pattern_s = write_s, settle_s
+        self._surface = surface
 
     @property
     def seconds_per_shot(self) -> tuple[float, float, float]:
-        (write_s, settle_s), vna = self._pattern_s, self._vna
+        settle_s, vna = self._surface.config.settle_s, self._vna
         sources = len({ports_of(name)[1] for name in vna.s_parameters})
         sweep_s = len(self._frequencies_hz) / vna.if_bandwidth_hz * vna.averages * sources
-        return write_s + settle_s + sweep_s, settle_s, sweep_s
+        return written_s(self._surface, settle_s + sweep_s) + settle_s + sweep_s, settle_s, sweep_s
 
     @property
     def max_batch(self) -> int:

@@ -14,7 +14,7 @@ from labtrain.drivers.metasurface.metasurface import Metasurface
 from labtrain.drivers.vna.calibration import Calibration
 from labtrain.drivers.vna.vna import Vna
 from labtrain.errors import InstrumentError, Interrupted, LabtrainError, MeasurementError
-from labtrain.rigs.microwave_bench import LARGEST, LONGEST_S, Bench, Complex, Frequencies, Readings, States
+from labtrain.rigs.microwave_bench import LARGEST, LONGEST_S, Bench, Complex, Frequencies, Readings, States, written_s
 from labtrain.rigs.recovery import Recovery
 from labtrain.sim.microwave import MicrowaveWorld
 
@@ -24,6 +24,8 @@ class InstrumentBench(Bench):
 
     A reading counts only after the surface has answered in step once more, for the next pattern or, at the end of a
     chunk, when asked for the present one: a surface that restarted in between has measured another pattern.
+
+    A surface that stores patterns gets those of a chunk as one sequence and is then told their numbers.
 
     Parameters
     ----------
@@ -53,6 +55,9 @@ class InstrumentBench(Bench):
         self._in_step = True  # what is simulated will take the next pattern for the shot that it is
         self._seed = 0
         self._identities = ["", ""]
+        self._sequence: tuple[States | None, int] = (None, 0)  # which patterns are stored, and from which one on
+        self.uploads = 0
+        """Sequences stored since it was opened, repetitions included."""
         self.calibration = Calibration(on=False)
         """As :meth:`prepare` found it."""
 
@@ -72,7 +77,7 @@ class InstrumentBench(Bench):
     @property
     def seconds_per_shot(self) -> tuple[float, float, float]:
         settle_s, sweep_s = self.surface.config.settle_s, self.vna.sweep_s
-        return self.surface.write_s + settle_s + sweep_s, settle_s, sweep_s
+        return written_s(self.surface, settle_s + sweep_s) + settle_s + sweep_s, settle_s, sweep_s
 
     @property
     def max_batch(self) -> int:
@@ -93,7 +98,7 @@ class InstrumentBench(Bench):
 
     def _chunk(self, patterns: States, first: int) -> tuple[Readings, LabtrainError | None]:
         """The shots from the first on that are good, up to a chunk, and why there are no more of them."""
-        patterns, of = patterns[first : first + self.max_batch], len(patterns)
+        everything, patterns = patterns, patterns[first : first + self.max_batch]
         started_s, until = self._clock.now(), self._clock.monotonic() + LONGEST_S
         s = np.empty((len(patterns), len(self.vna.config.s_parameters), len(self._frequencies_hz)), dtype=np.complex128)
         attempts, failures = np.zeros(len(s), dtype=np.int64), np.zeros(len(s), dtype=np.int64)
@@ -106,7 +111,7 @@ class InstrumentBench(Bench):
                 while measured < len(s) and (measured == 0 or self._clock.monotonic() < until):
                     at = measured
                     attempts[at] += 1
-                    self.surface.set_pattern(patterns[at])
+                    self._show(everything, first + at)
                     sure = at
                     s[at] = self._sweep()
                     measured += 1
@@ -118,9 +123,26 @@ class InstrumentBench(Bench):
                 measured = sure
                 failures[at] += 1
                 try:
-                    failures[at] = self._recover(error, f"shot {first + at} of {of}", int(failures[at]))
+                    failures[at] = self._recover(error, f"shot {first + at} of {len(everything)}", int(failures[at]))
                 except (MeasurementError, Interrupted) as end:
                     return Readings(s[:sure], attempts[:sure], started_s), end
+
+    def _show(self, patterns: States, number: int) -> None:
+        """Show one of the patterns (n, n_pixels), by its number in a stored sequence where the surface stores some.
+
+        What the surface forgot, in a recovery or when it was made safe, is stored again from this one on.
+        """
+        capacity = self.surface.sequence_capacity
+        of, first = self._sequence
+        if of is patterns and first <= number < first + self.surface.stored:
+            self.surface.show(number - first)
+        elif not capacity or (length := min(capacity, self.max_batch, len(patterns) - number)) == 1:
+            self.surface.set_pattern(patterns[number])
+        else:
+            self.uploads += 1
+            self.surface.set_sequence(patterns[number : number + length])
+            self._sequence = patterns, number
+            self.surface.show(0)
 
     def _sweep(self) -> Complex:
         if not self._radiates:
