@@ -12,6 +12,8 @@ import pytest
 from labtrain import registry
 from labtrain.clock import SimulatedClock
 from labtrain.config import Registered, Section, loads
+from labtrain.drivers.metasurface.metasurface import LinkedMetasurfaceConfig, MetasurfaceConfig
+from labtrain.drivers.vna.vna import VnaConfig
 from labtrain.errors import ConfigError, InputError, LabtrainError
 from labtrain.experiment import Experiment
 from labtrain.ledger import Cost
@@ -21,6 +23,10 @@ from labtrain.yaml_lines import Tree
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"])
+EVERY: dict[str, type[Section]] = {
+    "`driver`: every network analyser": VnaConfig,
+    "`driver`: every metasurface": LinkedMetasurfaceConfig,
+}
 REQUIRED, LEFT_OUT = "required", "-"
 
 
@@ -53,7 +59,7 @@ def expected() -> dict[str, dict[str, Any]]:
             found[f"`{name}`"] = {name: field.default}
     for driver in registry.names("drivers"):
         found[f"`driver: {driver}`"] = schema(Registered("drivers", "driver").config(driver), "", "driver")
-    return found
+    return found | {heading: schema(config, "", "driver") for heading, config in EVERY.items()}
 
 
 def documented() -> dict[str, dict[str, Any]]:
@@ -65,7 +71,22 @@ def documented() -> dict[str, dict[str, Any]]:
         rows = re.findall(r"^\| `([a-z0-9_.]+)` \| (.+?) \| (.+?) \|$", body, re.MULTILINE)
         found[heading] = {key: value(default) for key, default, _ in rows}
     common = found.pop("`dataset`: every type")
-    return {heading: common | keys if heading.startswith("`dataset`") else keys for heading, keys in found.items()}
+    for heading, keys in found.items():
+        if heading.startswith("`dataset`"):
+            found[heading] = common | keys
+        elif heading.startswith("`driver: "):
+            found[heading] = of_every(heading.split("`")[1].removeprefix("driver: "), found) | keys
+    return found
+
+
+def of_every(driver: str, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Keys that are documented for all drivers of its kind, as far as it has them."""
+    config = Registered("drivers", "driver").config(driver)
+    kind = VnaConfig if issubclass(config, VnaConfig) else MetasurfaceConfig
+    if not issubclass(config, kind):
+        return {}
+    heading = next(heading for heading, of in EVERY.items() if issubclass(of, kind))
+    return {key: default for key, default in found[heading].items() if key in config.model_fields}
 
 
 def value(default: str) -> Any:
