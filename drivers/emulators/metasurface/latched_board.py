@@ -3,8 +3,8 @@
 After docs/latched-board.md and the reference firmware in ``drivers/metasurface/firmware/latched_board``, with which a
 test compares it: the same bytes, in the same pieces and at the same times, give the same answers and patterns.
 
-Frames that are cut short, starts that are none and noise have no answer. A frame whose header is right has exactly
-one, whatever is wrong with the rest of it.
+Frames that are cut short, starts that are none, noise and answers have no answer. A frame of a host whose header is
+right has exactly one, whatever is wrong with the rest of it.
 """
 
 from __future__ import annotations
@@ -184,13 +184,15 @@ class LatchedBoardEmulator:
         if header is None:
             self._drop_false_start()
             return b""
-        if header.length > self.info.longest_payload:
-            have.clear()
-            return self._answer(header, Status.BAD_LENGTH)
-        if len(have) < header.frame_bytes:
+        too_long = header.length > self.info.longest_payload
+        if len(have) < header.frame_bytes and not too_long:
             return b""
         whole = bytes(have)
         have.clear()
+        if header.command & ANSWER:  # perhaps its own, from a line that echoes: without end, if it were answered
+            return b""
+        if too_long:
+            return self._answer(header, Status.BAD_LENGTH)
         if crc16(whole[2:]) != 0:  # of bytes that end in their own CRC it is 0
             return self._answer(header, Status.BAD_CRC)
         return self._carry_out(header, whole)

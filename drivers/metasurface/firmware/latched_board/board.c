@@ -223,7 +223,10 @@ static uint16_t carry_out(board *self)
 uint16_t board_take(board *self, uint8_t byte, uint32_t now_ms)
 {
     uint16_t length;
-    switch (frame_take(&self->parser, byte, now_ms)) {
+    frame_result result = frame_take(&self->parser, byte, now_ms);
+    if (result != FRAME_NONE && (self->parser.bytes[3] & 0x80u))
+        return 0; /* an answer, perhaps its own from a line that echoes: without end, if it were answered */
+    switch (result) {
     case FRAME_COMPLETE:
         length = carry_out(self);
         break;

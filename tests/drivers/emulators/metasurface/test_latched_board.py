@@ -164,6 +164,14 @@ def test_a_start_that_is_none_hides_no_frame(before: bytes) -> None:
     assert [answer[3] for answer in Host().send(before + frame(Command.SAFE, 1))] == [0x92]
 
 
+def test_a_line_that_echoes_is_not_answered_without_end() -> None:
+    host = Host()
+    (answer,) = host.send(frame(Command.SAFE, 1))
+    assert host.send(answer) == []
+    assert host.send(frame(0xFF, 1, bytes(200))) == []
+    assert host.ask(Command.READ)[0] == Status.OK
+
+
 def test_silence_ends_a_frame() -> None:
     asked = frame(Command.SAFE, 1)
     for pause_s, heard in ((0.09, 1), (0.11, 0)):
