@@ -115,6 +115,7 @@ class NanoVnaEmulator(NanoVnaConsole):
     def _follow_sweep(self) -> None:
         self.frequencies_hz = _rounded(self.start, self.stop, self.points)
         self.measured = np.zeros((2, self.points), dtype=np.complex64)
+        self._fresh = False  # whether that has been measured since
 
     @property
     def width_hz(self) -> float:
@@ -154,6 +155,7 @@ class NanoVnaEmulator(NanoVnaConsole):
         )
         for channel, row in zip(channels, values, strict=True):
             self.measured[channel] = row
+        self._fresh = True
         self._busy_s += len(self.frequencies_hz) * len(channels) * (1 / self.width_hz + CHANNEL_S)
 
     def _scan(self, arguments: list[str], flags: int = 0) -> Answer:
@@ -171,6 +173,7 @@ class NanoVnaEmulator(NanoVnaConsole):
         self.frequencies_hz = _rounded(start, stop, points)
         if self.measured.shape[1] != points:
             self.measured = np.zeros((2, points), dtype=np.complex64)
+        self._fresh = True
         self.paused, self.parked_hz = True, None
         channels = tuple(n for n in (0, 1) if len(arguments) < 4 or mask & (_OUT_S11 << n))
         if channels:
@@ -205,7 +208,7 @@ class NanoVnaEmulator(NanoVnaConsole):
             return (
                 ("usage: data [array]",) if which > 6 else tuple("0.000000000 0.000000000" for _ in range(self.points))
             )
-        if not self.paused:
+        if not (self.paused and self._fresh):
             self._measure((0, 1))
         return tuple(_written(value) for value in self.measured[which])
 
@@ -228,6 +231,7 @@ class NanoVnaEmulator(NanoVnaConsole):
         return ()
 
     def _pause(self, arguments: list[str]) -> tuple[str, ...]:  # noqa: ARG002 (takes none)
+        self._fresh &= self.paused  # what it shows then is the last sweep that it made
         self.paused = True
         return ()
 
