@@ -334,7 +334,7 @@ def test_it_finds_a_length_offset_by_itself(ready: RsSession) -> None:
 
 def test_segments_are_inserted_told_and_swept(ready: RsSession) -> None:
     ready.tell(
-        "SENS1:SEGM1:INS 2GHZ,2GHZ,1,-20 DBM,0.5S,0,1KHZ",
+        "SENS1:SEGM1:INS 2GHZ,3GHZ,1,-20 DBM,0.5S,0,1KHZ",  # one point: it ends where it begins
         "SEGM1:INS 1E9,1.5E9,3,-10,MIN,0,300",  # before the one that was the first
         "SEGM3:INS 1.2E9,1.4E9,2,-10,0,0,300,NEG,HIGH",  # they may overlap
         "SWE:TYPE SEGM",
