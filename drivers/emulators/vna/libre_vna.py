@@ -115,6 +115,7 @@ class LibreVnaEmulator(LibreVnaScpi):
 
     def _changed(self) -> None:
         """A setting of the sweep changed: while it runs, it begins anew."""
+        self._owed = False
         if self.running:
             self._settled = False
             self._begun_s = self._now()
@@ -123,12 +124,17 @@ class LibreVnaEmulator(LibreVnaScpi):
                 if not trace.paused:
                     trace.frequencies_hz, trace.values = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.complex128)
 
+    @property
+    def _due(self) -> bool:
+        """Whether a sweep under way is over by now."""
+        over = not self.timing or self._now() >= self._begun_s + self.duration_s
+        return self.running and over and self.mode == "VNA"
+
     def _advance(self) -> None:
         """Measure what should have been measured by now."""
-        over = not self.timing or self._now() >= self._begun_s + self.duration_s
-        if not self.running or self._settled or not over or self.mode != "VNA":
+        if self._settled or not (self._owed or self._due):
             return
-        self._settled, frequencies = True, self.frequencies_hz
+        self._settled, self._owed, frequencies = True, False, self.frequencies_hz
         live = [trace for trace in self.traces if not trace.paused]
         pairs = sorted({(int(trace.parameter[1]), int(trace.parameter[2])) for trace in live})
         values = self.network.sweep(
@@ -149,7 +155,7 @@ class LibreVnaEmulator(LibreVnaScpi):
         self._changed()
 
     def _stop(self, words: Words) -> None:  # noqa: ARG002 (takes none)
-        self._advance()
+        self._owed = not self._settled and self._due
         self.running = False
 
     def _set_single(self, words: Words) -> None:
