@@ -38,6 +38,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "scpi-sensor": "labtrain.drivers.sensors.scpi_sensor:ScpiSensor",
         "siglent-sna": "labtrain.drivers.vna.siglent_sna:SiglentSna",
         "teensy-codebook": "labtrain.drivers.metasurface.teensy_codebook:TeensyCodebook",
+        "vendor-example": "labtrain.drivers.metasurface.vendor_example:VendorExample",
     },
     "methods": {
         "phyll": "labtrain.methods.phyll:PhyLL",

@@ -13,6 +13,7 @@ from labtrain.config import Registered
 from labtrain.drivers.device import Device, DeviceConfig
 from labtrain.drivers.instrument import Command, Instrument, InstrumentConfig
 from labtrain.drivers.link import Link
+from labtrain.drivers.metasurface.vendor import VendorConfig, VendorMetasurface
 from labtrain.drivers.scpi import integer
 from labtrain.drivers.sound import SoundConfig, SoundInterface
 from labtrain.drivers.stream import SampleStream
@@ -34,15 +35,22 @@ def commands(*, settable: bool = False) -> list[Any]:
 
 
 def driver(name: str) -> type[Device]:
-    """What is registered: an instrument on a link, or speakers and microphones on a sample stream; no third kind."""
+    """What is registered: on a link, on a sample stream, or behind a manufacturer's library; no fourth kind."""
     found = registry.resolve("drivers", name)
-    assert isinstance(found, type) and issubclass(found, Instrument | SoundInterface)
+    assert isinstance(found, type) and issubclass(found, Instrument | SoundInterface | VendorMetasurface)
     return found
 
 
 def config_base(name: str) -> type[DeviceConfig]:
     """Base of the Configs of its kind."""
-    return InstrumentConfig if issubclass(driver(name), Instrument) else SoundConfig
+    cls = driver(name)
+    return (
+        InstrumentConfig
+        if issubclass(cls, Instrument)
+        else VendorConfig
+        if issubclass(cls, VendorMetasurface)
+        else SoundConfig
+    )
 
 
 class Untouchable:
@@ -70,6 +78,8 @@ def make(name: str) -> Device:
     cls, clock = driver(name), Untouchable()
     if issubclass(cls, Instrument):
         return cls(UnusableLink(name, "nowhere", clock), cls.Config(), clock)
+    if issubclass(cls, VendorMetasurface):
+        return cls(name, touched, cls.Config(), clock)
     assert issubclass(cls, SoundInterface)
     stream = UnusableStream(name, "nowhere", clock, rate_hz=48_000.0, n_out=4, n_in=4)
     config = cls.Config()
@@ -99,7 +109,7 @@ def test_its_config_is_its_own_and_described(name: str) -> None:
     assert isinstance(config, type) and issubclass(config, config_base(name)), "a nested Config of its own"
     undescribed = [key for key, field in config.model_fields.items() if not field.description and key != "driver"]
     assert undescribed == []
-    where = "address" if issubclass(cls, Instrument) else "device"
+    where = "device" if issubclass(cls, SoundInterface) else "address"
     assert getattr(config(), where) == "sim", "defaults for everything, so that a dry run needs no keys"
 
 
@@ -151,7 +161,7 @@ def test_a_command_that_sets_says_what_is_allowed(cls: type[Instrument], command
 @every_driver
 def test_its_emulator_exists(name: str) -> None:
     cls = driver(name)
-    if not issubclass(cls, Instrument):
+    if issubclass(cls, SoundInterface):
         return
     assert cls.EMULATOR, "something that stands in at address: sim"
     emulator = registry.emulator_of(cls)
