@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -58,6 +61,15 @@ def test_the_crc_is_the_one_that_the_documentation_names() -> None:
 
 def test_a_frame_byte_by_byte() -> None:
     assert frame(Command.SHOW, 7, b"\x00\x02").hex(" ") == "a5 5a 01 21 07 00 02 75 00 02 96 e9"
+
+
+def test_the_documented_conversation() -> None:
+    text = (Path(__file__).parents[4] / "docs/latched-board.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^([<>]) ((?:[0-9a-f]{2} ?)+)$", text, re.MULTILINE)
+    assert [way for way, _ in lines] == [">", "<"] * 4
+    board = LatchedBoardEmulator(Pixels(3, bits=2), SimulatedClock(), rows=1, columns=3, bits=2)
+    for (_, asked), (_, answered) in zip(lines[::2], lines[1::2], strict=True):
+        assert board.receive(bytes.fromhex(asked)) == [(0.0, bytes.fromhex(answered))]
 
 
 @given(st.data())
