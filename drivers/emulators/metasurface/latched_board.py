@@ -113,6 +113,7 @@ class LatchedBoardEmulator:
             name,
         )  # fmt: skip
         self._have = bytearray()  # of the frame that is begun
+        self._header: Header | None = None  # its header, if that is complete
         self._heard_s = -math.inf
         self._deaf_s = -math.inf  # end of a restart
         self._sending_s = -math.inf  # end of the last answer
@@ -127,12 +128,12 @@ class LatchedBoardEmulator:
 
     def connected(self) -> list[Reply]:
         """Nobody tells a serial device that its port was opened; what was begun is forgotten, by contract."""
-        self._have.clear()
+        self._forget()
         return []
 
     def reboot(self) -> list[Reply]:
         """The supply fails and comes back: pattern and sequence are lost, and nobody is told."""
-        self._have.clear()
+        self._forget()
         self._power_on()
         self._to_the_world()
         self._deaf_s = self.clock.monotonic() + BOOT_S
@@ -155,7 +156,7 @@ class LatchedBoardEmulator:
         if not data or (self.timing and now < self._deaf_s):
             return []
         if now - self._heard_s > GAP_S + MILLISECOND_S / 2:
-            self._have.clear()
+            self._forget()
         self._heard_s = now
         replies: list[Reply] = []
         at = max(now, self._sending_s)
@@ -174,21 +175,23 @@ class LatchedBoardEmulator:
         """The answer to a frame that ends with this byte, or nothing."""
         have = self._have
         have.append(byte)
-        if len(have) <= len(START):
-            if not START.startswith(bytes(have)):
+        if self._header is None:
+            if len(have) <= len(START):
+                if not START.startswith(bytes(have)):
+                    self._drop_false_start()
+                return b""
+            if len(have) < HEADER_BYTES:
+                return b""
+            self._header = Header.parse(bytes(have))
+            if self._header is None:
                 self._drop_false_start()
-            return b""
-        if len(have) < HEADER_BYTES:
-            return b""
-        header = Header.parse(bytes(have))
-        if header is None:
-            self._drop_false_start()
-            return b""
+                return b""
+        header = self._header
         too_long = header.length > self.info.longest_payload
         if len(have) < header.frame_bytes and not too_long:
             return b""
         whole = bytes(have)
-        have.clear()
+        self._forget()
         if header.command & ANSWER:  # perhaps its own, from a line that echoes: without end, if it were answered
             return b""
         if too_long:
@@ -196,6 +199,10 @@ class LatchedBoardEmulator:
         if crc16(whole[2:]) != 0:  # of bytes that end in their own CRC it is 0
             return self._answer(header, Status.BAD_CRC)
         return self._carry_out(header, whole)
+
+    def _forget(self) -> None:
+        self._have.clear()
+        self._header = None
 
     def _drop_false_start(self) -> None:
         del self._have[: false_start(bytes(self._have))]
