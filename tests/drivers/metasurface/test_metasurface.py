@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labtrain.drivers.metasurface.metasurface import States
+from labtrain.drivers.metasurface.open_source_ris import OpenSourceRis
 from labtrain.errors import InputError, LinkDesync
 from tests.surfaces import Bench
 
@@ -195,3 +197,113 @@ def test_a_surface_that_was_never_opened_is_left_alone() -> None:
     bench = Bench()
     bench.surface.safe()
     assert bench.cable.heard == []
+
+
+class Storing(OpenSourceRis):
+    """Keeps a sequence beside the controller, to try what every metasurface does with one."""
+
+    sequence_capacity = 3
+
+    def _store(self, elements: States) -> None:
+        self.kept = elements
+
+    def _show(self, index: int) -> None:
+        self._write(self.kept[index])
+
+
+def storing(**config: object) -> tuple[Storing, Bench]:
+    bench = Bench(n_pixels=3, **config)
+    return Storing(bench.link, bench.config, bench.clock), bench
+
+
+SEQUENCE = [[0, 0, 1], [0, 1, 0], [1, 0, 0]]
+
+
+def test_a_stored_sequence_is_shown_by_number_and_settles_like_any_pattern() -> None:
+    surface, bench = storing(settle_s=0.25, verify="every")
+    with surface:
+        surface.set_sequence(SEQUENCE)
+        assert surface.stored == 3 and bench.clock.monotonic() == 0.0
+        for index in (2, 0, 1):
+            surface.show(index)
+            assert surface.pattern.tolist() == SEQUENCE[index]
+        assert bench.clock.monotonic() == 0.75
+        bench.cable.trouble = [lambda _: [(0.0, b"#OK\n")], lambda _: [(0.0, b"#0X" + b"0" * 64 + b"\n")]]
+        with pytest.raises(LinkDesync, match="read back another pattern"):
+            surface.show(1)
+
+
+@pytest.mark.parametrize(
+    ("sequence", "sentence"),
+    [
+        ([], "asked a sequence of the shape (0,), needs (patterns, 3); see rig.metasurface.n_pixels"),
+        ([0, 1, 0], "asked a sequence of the shape (3,), needs (patterns, 3); see rig.metasurface.n_pixels"),
+        (
+            [[0, 1, 0]] * 4,
+            "asked a sequence of 4 patterns, the controller stores up to 3; store fewer at a time",
+        ),
+        (
+            [[0, 1, 0], [0, 2, 0]],
+            "asked state 2 of pixel 1 in pattern 1 of the sequence, allowed whole numbers 0 to 1; see "
+            "rig.metasurface.n_pixels",
+        ),
+        (
+            [[0, 1]],
+            "asked a pattern of 2 states in pattern 0 of the sequence, needs one for each of 3 pixels; see "
+            "rig.metasurface.n_pixels",
+        ),
+    ],
+)
+def test_a_sequence_that_does_not_fit_is_refused_and_the_one_before_stays(sequence: object, sentence: str) -> None:
+    surface, bench = storing()
+    with surface:
+        surface.set_sequence(SEQUENCE)
+        bench.cable.heard.clear()
+        with pytest.raises(InputError) as caught:
+            surface.set_sequence(sequence)  # type: ignore[arg-type]
+        assert str(caught.value) == f"metasurface (sim): {sentence}"
+        assert bench.cable.heard == [] and surface.stored == 3
+
+
+@pytest.mark.parametrize("index", [-1, 3])
+def test_a_number_that_is_not_stored_is_refused(index: int) -> None:
+    surface, bench = storing()
+    with surface:
+        surface.set_sequence(SEQUENCE)
+        bench.cable.heard.clear()
+        with pytest.raises(InputError) as caught:
+            surface.show(index)
+        assert bench.cable.heard == []
+    assert str(caught.value) == (
+        f"metasurface (sim): asked pattern {index} of the sequence, 0 to 2 are stored; call set_sequence() first"
+    )
+
+
+@pytest.mark.parametrize("what", ["set_pattern", "safe", "reopen", "failed store"])
+def test_a_sequence_is_given_up_when_something_else_was_set(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    surface, _ = storing()
+    with surface:
+        surface.set_sequence(SEQUENCE)
+        if what == "set_pattern":
+            surface.set_pattern([0, 0, 0])
+        elif what == "safe":
+            surface.safe()
+        elif what == "reopen":
+            surface.drop()
+            surface.open()
+        else:
+            monkeypatch.setattr(surface, "_store", lambda elements: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                surface.set_sequence(SEQUENCE)
+        with pytest.raises(InputError, match="none is stored; call set_sequence"):
+            surface.show(0)
+
+
+def test_a_controller_that_stores_none_says_so() -> None:
+    with Bench(n_pixels=3).surface as surface:
+        assert (surface.sequence_capacity, surface.stored) == (0, 0)
+        with pytest.raises(InputError) as caught:
+            surface.set_sequence(SEQUENCE)
+    assert str(caught.value) == (
+        "metasurface (sim): asked to store a sequence, this controller stores none; call set_pattern() instead"
+    )
