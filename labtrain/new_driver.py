@@ -74,7 +74,8 @@ def new_driver(name: str, kind: str = "metasurface", out: Path | None = None) ->
     Raises
     ------
     InputError
-        If the name cannot be one or is taken, the kind is unknown, or the folder exists; nothing has been written then.
+        If the name cannot be one or is taken, its class would hide another, the kind is unknown, or the folder exists;
+        nothing has been written then.
     """
     check_name(name)
     if kind not in KINDS:
@@ -85,6 +86,11 @@ def new_driver(name: str, kind: str = "metasurface", out: Path | None = None) ->
     made: dict[Path, str] = {}
     for part in ("common", kind):
         for place, text in _read(templates / part, Path()):
+            if place.suffix == ".py" and re.search(rf"\b{words['Class']}(Emulator)?\b", text):
+                raise InputError(
+                    f"driver {name!r}: its class would be {words['Class']}, a name that the template uses otherwise; "
+                    f"choose another name, for instance my-{name}"
+                )
             where = Path(*(words["package"] if step == "package" else step for step in place.parts))
             made[where] = string.Template(text).substitute(words)
     if not KINDS[kind].train:
@@ -128,7 +134,7 @@ def check_name(name: str) -> None:
 
 def _words(name: str, kind: Kind) -> dict[str, str]:
     """What stands in the templates, and what it becomes."""
-    parts = name.split("-")
+    parts, world = name.split("-"), kind.world.partition("(")[0]
     return {
         "name": name,
         "package": f"labtrain_{name.replace('-', '_')}",
@@ -136,9 +142,7 @@ def _words(name: str, kind: Kind) -> dict[str, str]:
         "title": " ".join(parts).capitalize(),
         "version": labtrain.__version__,
         "world": kind.world,
-        "import_world": f"from labtrain.drivers.testing import {world}\n"
-        if (world := kind.world.partition("(")[0]) != "None"
-        else "",
+        "import_world": "" if world == "None" else f"from labtrain.drivers.testing import {world}\n",
     }
 
 

@@ -184,6 +184,19 @@ def test_a_name_that_is_taken() -> None:
     assert str(caught.value) == "driver 'keysight-pna' exists already; choose another name"
 
 
+@pytest.mark.parametrize(
+    ("name", "kind"), [("pixels", "metasurface"), ("stimulus", "vna"), ("instrument", "instrument")]
+)
+def test_a_name_whose_class_would_hide_another(name: str, kind: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        new_driver(name, kind, tmp_path / "new")
+    assert str(caught.value) == (
+        f"driver {name!r}: its class would be {name.capitalize()}, a name that the template uses otherwise; choose "
+        f"another name, for instance my-{name}"
+    )
+    assert not (tmp_path / "new").exists()
+
+
 def test_nothing_is_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     written = new_driver("mine")
