@@ -48,7 +48,7 @@ def _word(answer: str) -> str:
 
 
 class LibreVna(Vna, ScpiInstrument):
-    """A LibreVNA behind its GUI."""
+    """A LibreVNA behind its GUI. RF on means that sweeps may be made: its source is on only during them."""
 
     class Config(VnaConfig):
         """Settings of a LibreVNA."""

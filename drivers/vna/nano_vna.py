@@ -38,7 +38,7 @@ _DRIVES = {2: 0, 4: 1, 6: 2, 8: 3}  # SI5351_CLK_DRIVE_STRENGTH_2MA and so on
 
 
 class NanoVna(Vna, NanoVnaShell):
-    """A NanoVNA or NanoVNA-H on its USB serial port."""
+    """A NanoVNA or NanoVNA-H on its USB serial port. RF off means parked: its source stays on, at 50 kHz."""
 
     class Config(VnaConfig):
         """Settings of a NanoVNA."""

@@ -36,7 +36,7 @@ _OLDEST = (1, 2)
 
 
 class NanoVnaV2(Vna, NanoVnaV2Registers):
-    """A NanoVNA V2 on its USB serial port."""
+    """A NanoVNA V2 on its USB serial port. RF off means parked: its source stays on, at 50 kHz."""
 
     class Config(VnaConfig):
         """Settings of a NanoVNA V2."""

@@ -251,11 +251,11 @@ def test_an_answer_out_of_turn_is_never_taken_for_another(asked: str) -> None:
     late = bench.wire.receive
 
     def out_of_turn(data: bytes) -> Any:
-        """As the GUI: *CLS takes back what was to be answered later."""
+        """As the GUI: *CLS takes back what was to be answered later; here that comes just before the last one."""
         nonlocal waiting
-        if b"*CLS" in data:
-            waiting = False
-        return ([(0.0, b"1\n")] if waiting and b"*IDN" not in data else []) + late(data)
+        early = waiting and b"*ESE" in data and b"*CLS" in data
+        waiting = waiting and b"*CLS" not in data
+        return ([(1e-4, b"1\n")] if early else []) + late(data)
 
     waiting = True
     bench.wire.receive = out_of_turn  # type: ignore[method-assign]
@@ -340,3 +340,12 @@ def test_no_fault_at_any_message_gives_a_wrong_value(kind: dict[str, Any]) -> No
     assert count > 60
     struck = [session(bench_of(faults=[Fault(at=at, **kind)]), DIGITS, shots=1) for at in range(1, count + 1)]
     assert sum(struck) >= count // 3
+
+
+def test_one_that_was_only_reached_is_made_safe() -> None:
+    """After a crash, by somebody who has never set it up."""
+    bench = bench_of()
+    bench.vna.reach()
+    bench.vna.safe()
+    assert not bench.emulator.running
+    bench.vna.drop()

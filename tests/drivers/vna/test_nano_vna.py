@@ -380,3 +380,12 @@ def test_no_fault_at_any_message_gives_a_wrong_value(kind: dict[str, Any], optio
     assert count > 15
     struck = [session(bench_of(faults=[Fault(at=at, **kind)], **config), 1e-6) for at in range(1, count + 1)]
     assert sum(struck) >= (0 if kind.get("number") in (0.5, 90) else count // 2)
+
+
+def test_one_that_was_only_reached_is_made_safe() -> None:
+    """After a crash, by somebody who has never set it up."""
+    bench = bench_of()
+    bench.vna.reach()
+    bench.vna.safe()
+    assert bench.emulator.paused and bench.emulator.parked_hz == 50_000
+    bench.vna.drop()

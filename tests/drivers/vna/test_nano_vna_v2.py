@@ -344,3 +344,12 @@ def test_registers_that_are_not_as_they_were_written_are_told() -> None:
         vna.rf(True)
     with pytest.raises(InstrumentError, match="RF off"):
         vna.sweep()
+
+
+def test_one_that_was_only_reached_is_made_safe() -> None:
+    """After a crash, by somebody who has never set it up."""
+    bench = bench_of()
+    bench.vna.reach()
+    bench.vna.safe()
+    assert parked(bench)
+    bench.vna.drop()
