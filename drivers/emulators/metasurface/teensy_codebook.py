@@ -190,7 +190,7 @@ class TeensyCodebookEmulator:
 
     def _upload(self, data: bytes, at: int) -> tuple[int, list[str]]:
         """Where bytes begin that are left for lines, and answers."""
-        answers = []
+        answers: list[str] = []
         while at < len(data):
             chunk = data[at : at + UPLOAD_BUFFER]
             at += len(chunk)
