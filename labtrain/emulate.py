@@ -125,7 +125,8 @@ def emulate(
     if (room := rig.sound_room(world)) is not None:
         check_options({"audio": room}, ports, transports, faults)
         if ports or transports:
-            raise InputError(f"{'--port' if ports else '--transport'} audio: a sound card has no port; leave it out")
+            option = "--port" if ports else "--transport"
+            raise InputError(f"{option} audio: a sound card has no port; name one that speaks bytes, or leave it out")
         room.faults = tuple(fault for _, fault in faults if isinstance(fault, SoundFault))
         _serve_room(loaded, room, ready, stopped, clock)
         return

@@ -105,7 +105,7 @@ def test_without_a_server_it_says_how_to_start_one(
         ),
         (
             ["--fault", "vna: late 2 s at 7"],
-            "--port or --fault vna: there is no such instrument; there are: audio",
+            "--fault vna: there is no such instrument; there are: audio",
         ),
     ],
 )
