@@ -13,7 +13,7 @@ from typing import Any, Generic, Literal, TypeVar
 import numpy as np
 
 from labtrain.clock import Clock, SimulatedClock
-from labtrain.drivers.emulators.emulator import Emulator, Reply
+from labtrain.drivers.emulators.emulator import Emulator
 from labtrain.drivers.emulators.faults import Fault, Faulty
 from labtrain.drivers.instrument import Instrument
 from labtrain.errors import LabtrainError
@@ -26,7 +26,7 @@ _LONGEST_S = 86_400.0  # simulated: whoever waits longer waits for ever
 
 
 class Listening(Faulty):
-    """Notes what it hears, message by message; its garbage ends as the answer would, and so is taken for one."""
+    """Notes what it hears, message by message."""
 
     def __init__(self, inner: Emulator, faults: Iterable[Fault]) -> None:
         super().__init__(inner, faults)
@@ -37,13 +37,6 @@ class Listening(Faulty):
     def _count(self, message: bytes) -> list[Fault]:
         self.heard.append(shortened(message.decode("ascii", "backslashreplace").strip(), 40))
         return super()._count(message)
-
-    def _spoil(self, fault: Fault, replies: list[Reply]) -> list[Reply]:
-        spoilt = super()._spoil(fault, replies)
-        if fault.kind != "garbage":
-            return spoilt
-        ends = [b"\n" if data and data.endswith(b"\n") else b"" for _, data in replies]
-        return [(at, data and data[: len(data) - len(end)] + end) for (at, data), end in zip(spoilt, ends, strict=True)]
 
 
 class Patience(SimulatedClock):

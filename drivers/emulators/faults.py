@@ -4,7 +4,7 @@
     no reply at 3 of CALC1:DATA?          the 3rd message with this text is carried out, but not answered
     truncated at 2                        half of the answer comes, and nothing more
     truncated 100 bytes at 2 of DATA?     its first 100 bytes come
-    garbage at 4                          other bytes come instead of the answer, as many
+    garbage at 4                          other bytes come instead of the answer, as many; its line feed stays
     disconnect at 5                       the connection ends before the 5th message is understood
     reboot at 5                           power fails then: settings are lost, and so is a network connection
     error -230 at 6                       the 6th message leaves an entry in the error queue
@@ -226,7 +226,13 @@ class Faulty:
             return [(replies[0][0], left)] if left else []
         if fault.kind == "garbage":
             noise = random.Random(fault.at)  # the same every time
-            return [(delay_s, data and noise.randbytes(len(data))) for delay_s, data in replies]
+            return [(delay_s, data and _garbled(data, noise)) for delay_s, data in replies]
         if isinstance(self.inner, Queueing):
             self.inner.push_error(int(fault.number or 0), fault.text)
         return replies
+
+
+def _garbled(data: bytes, noise: random.Random) -> bytes:
+    """Other bytes, as many; with a line feed at the end they are taken for an answer, which is worse than none."""
+    end = b"\n" if data.endswith(b"\n") else b""
+    return noise.randbytes(len(data) - len(end)) + end

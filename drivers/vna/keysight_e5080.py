@@ -39,8 +39,8 @@ class KeysightE5080(KeysightPna):
 
     def _delete_measurements(self) -> list[str]:
         others = []
-        for number in filter(None, text(self.ask("SYST:MEAS:CAT? 1")).split(",")):
-            if int(number) >= FIRST:
+        for number in self.ask_as(_numbers, "SYST:MEAS:CAT? 1"):
+            if number >= FIRST:
                 self.tell(f"CALC1:MEAS{number}:DEL")
             else:
                 others.append(text(self.ask(f"CALC1:MEAS{number}:PAR?")))
@@ -48,3 +48,7 @@ class KeysightE5080(KeysightPna):
 
     def _select(self, name: str) -> None:
         """Nothing is selected by the commands above, so there is nothing to put back."""
+
+
+def _numbers(answer: str) -> list[int]:
+    return [int(number) for number in text(answer).split(",") if number]
