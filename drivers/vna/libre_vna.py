@@ -236,7 +236,7 @@ class LibreVna(Vna, ScpiInstrument):
     def calibration(self) -> Calibration:
         kind = text(self.ask(":VNA:CAL:ACTIVE?"))
         self.check_errors()
-        off = kind.upper() in ("", "NONE")
+        off = kind.upper().startswith("NONE") or not kind
         return Calibration(not off, "" if off else kind)
 
     # -- RF ------------------------------------------------------------------------------------------------------

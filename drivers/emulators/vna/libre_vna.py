@@ -47,7 +47,7 @@ class Trace:
 
     name: str
     parameter: str
-    type: str = "OVERWRITE"
+    type: str = "Overwrite"
     paused: bool = False
     frequencies_hz: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     values: NDArray[np.complex128] = field(default_factory=lambda: np.empty(0, dtype=np.complex128))
@@ -248,9 +248,10 @@ class LibreVnaEmulator(LibreVnaScpi):
 
     def _set_type(self, words: Words) -> None:
         trace = self._trace(words)
-        if len(words) < 2 or words[1] not in ("OVERWRITE", "MAXHOLD", "MINHOLD"):
+        types = {name.upper(): name for name in ("Overwrite", "MaxHold", "MinHold")}
+        if len(words) < 2 or words[1] not in types:
             raise Refused
-        trace.type = words[1]
+        trace.type = types[words[1]]
 
     def _pause(self, words: Words) -> None:
         self._trace(words).paused = True

@@ -152,7 +152,7 @@ def test_traces_of_ones_own() -> None:
     session = Session()
     session.prepare()
     session.ask("VNA:TRAC:NEW mine;PARAM mine S22;:VNA:ACQ:RUN")
-    assert session.ask("VNA:TRAC:PARAM? MINE;TYPE? MINE;PAUSED? MINE") == ["S22", "OVERWRITE", "FALSE"]
+    assert session.ask("VNA:TRAC:PARAM? MINE;TYPE? MINE;PAUSED? MINE") == ["S22", "Overwrite", "FALSE"]
     assert session.ask("VNA:TRAC:DATA? mine") == session.ask("VNA:TRAC:DATA? S22")
     session.ask("VNA:TRAC:PAUSE mine")
     frozen = session.ask("VNA:TRAC:DATA? mine")
