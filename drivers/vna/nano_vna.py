@@ -22,7 +22,15 @@ from labtrain.clock import Clock
 from labtrain.drivers.link import Link
 from labtrain.drivers.vna.calibration import Calibration
 from labtrain.drivers.vna.grid import Grid, contiguous
-from labtrain.drivers.vna.nano_vna_firmware import EMULATED, Abilities, Bandwidth, abilities_of, identity_of, parse_scan
+from labtrain.drivers.vna.nano_vna_firmware import (
+    EMULATED,
+    Abilities,
+    Bandwidth,
+    abilities_of,
+    delays_of,
+    identity_of,
+    parse_scan,
+)
 from labtrain.drivers.vna.nano_vna_shell import TAKE_BACK, NanoVnaShell
 from labtrain.drivers.vna.vna import Frequencies, Sweep, Vna, VnaConfig
 from labtrain.errors import InputError, InstrumentError, LinkDesync, LinkError, LinkRefused, LinkTimeout
@@ -50,7 +58,7 @@ class NanoVna(Vna, NanoVnaShell):
 
     EMULATOR = "labtrain.drivers.emulators.vna.nano_vna:NanoVnaEmulator"
     MODELS_TOLD = "NanoVNA, NanoVNA-H and NanoVNA-H4 (text console; firmware with scan)"
-    TRIED_ON = "emulator, after its firmware; pynanovna and QCoDeS read the same emulator"
+    TRIED_ON = "emulator, after its firmware; pynanovna, QCoDeS, rf-bench and nvnapython read the same emulator"
     USB_IDS = ((0x0483, 0x5740),)
     by_hand = "unplug it and switch it off: its source cannot be switched off by command"
 
@@ -192,14 +200,9 @@ class NanoVna(Vna, NanoVnaShell):
 
     def calibration(self) -> Calibration:
         on = "cal'ed" in self.ask("cal").split()
-        answer = self.ask_if_known("edelay")
-        if answer is None:
-            return Calibration(on)
-        try:
-            delay_s = float(answer) * 1e-12
-        except ValueError:
-            raise self.confused("edelay", answer, "the electrical delay") from None
-        return Calibration(on, extended=delay_s != 0, extensions_s={1: delay_s})
+        delays_s = delays_of(self.ask_if_known("edelay") or "")
+        extensions_s = {port: delay_s for port, delay_s in enumerate(delays_s, start=1)}
+        return Calibration(on, extended=any(delays_s), extensions_s=extensions_s)
 
     # -- measuring -----------------------------------------------------------------------------------------------
 

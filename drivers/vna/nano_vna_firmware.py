@@ -106,6 +106,17 @@ def _bandwidths(answer: str) -> tuple[tuple[Bandwidth, ...], bool]:
     return (Bandwidth(FIXED_BANDWIDTH_HZ, 0),), False
 
 
+def delays_of(answer: str) -> list[float]:
+    """Electrical delays in seconds, of the answer to edelay: picoseconds, in newer firmware one for each channel."""
+    found = []
+    for word in answer.split():
+        try:
+            found.append(float(word) * 1e-12)
+        except ValueError:  # what is around the numbers differs
+            continue
+    return found
+
+
 def parse_scan(lines: list[str], frequencies_hz: Frequencies, channels: int) -> NDArray[np.complex128]:
     """Values of a scan, (channels, points), of lines of frequency, then real and imaginary part of each channel.
 

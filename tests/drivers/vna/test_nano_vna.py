@@ -11,6 +11,7 @@ from labtrain.drivers.emulators.faults import Fault
 from labtrain.drivers.fitting import drivers_for
 from labtrain.drivers.vna.calibration import Calibration
 from labtrain.drivers.vna.nano_vna import NanoVna
+from labtrain.drivers.vna.nano_vna_firmware import delays_of
 from labtrain.errors import InputError, InstrumentError, LinkDesync, LinkRefused, LinkTimeout
 from tests.drivers.vna.nano import GRID, KINDS, MORE_KINDS, Bench, messages, session
 
@@ -58,6 +59,12 @@ def test_what_is_transmitted_is_corrected_by_what_is_reflected() -> None:
     assert bench.vna.calibration() == Calibration(True, extensions_s={1: 0.0})
     bench.emulator.delay_ps = 12.5
     assert bench.vna.calibration() == Calibration(True, extended=True, extensions_s={1: 12.5e-12})
+
+
+def test_delays_are_told_in_more_than_one_way() -> None:
+    assert delays_of("12.500000000") == [12.5e-12]
+    assert delays_of("s11 0.0 s21 -3") == [0.0, -3e-12]
+    assert delays_of("") == delays_of("usage: edelay {id}") == []
 
 
 def test_averages_are_means_of_sweeps() -> None:
