@@ -201,8 +201,7 @@ class NanoVna(Vna, NanoVnaShell):
     def calibration(self) -> Calibration:
         on = "cal'ed" in self.ask("cal").split()
         delays_s = delays_of(self.ask_if_known("edelay") or "")
-        extensions_s = {port: delay_s for port, delay_s in enumerate(delays_s, start=1)}
-        return Calibration(on, extended=any(delays_s), extensions_s=extensions_s)
+        return Calibration(on, extended=any(delays_s), extensions_s=dict(enumerate(delays_s, start=1)))
 
     # -- measuring -----------------------------------------------------------------------------------------------
 

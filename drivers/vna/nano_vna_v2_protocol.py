@@ -6,10 +6,8 @@ After the user manual UG1101, appendix "USB data interface", and github nanovna-
 
 from __future__ import annotations
 
-import struct
-
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 NOP, INDICATE = 0x00, 0x0D
 READ, READ2, READ4, READ_FIFO = 0x10, 0x11, 0x12, 0x18
@@ -65,16 +63,8 @@ def answer_length(commands: bytes) -> int:
     return total
 
 
-def checksum(record: bytes) -> int:
-    """Of the 31 bytes of a record before it."""
-    found = 0b01000110
-    for byte in record:
-        found = (found ^ ((found << 1) | 1) & 0xFF) ^ byte
-    return found & 0xFF
-
-
 def checksums(records: NDArray[np.void]) -> NDArray[np.uint8]:
-    """That each record should have, (records,)."""
+    """Those that records should have in their last byte, (records,)."""
     raw = records.view(np.uint8).reshape(len(records), RECORD.itemsize)
     found = np.full(len(records), 0b01000110, dtype=np.uint8)
     for column in raw.T[:-1]:
@@ -82,10 +72,13 @@ def checksums(records: NDArray[np.void]) -> NDArray[np.uint8]:
     return found
 
 
-def packed(reflected: complex, transmitted: complex, index: int, full: int) -> bytes:
-    """A record: forward is `full`, the others in proportion to it, cut off to whole numbers."""
-    parts = [
-        int(np.clip(part * full, -(2**31), 2**31 - 1)) for s in (reflected, transmitted) for part in (s.real, s.imag)
-    ]
-    record = struct.pack("<iiiiiiH5x", full, 0, *parts, index)
-    return record + bytes([checksum(record)])
+def packed(reflected: ArrayLike, transmitted: ArrayLike, index: ArrayLike, full: int) -> bytes:
+    """Records of waves (records,): forward is `full`, the others in proportion to it, cut off to whole numbers."""
+    records = np.zeros(np.shape(index), dtype=RECORD)
+    records["forward"][..., 0] = full
+    for name, waves in (("reflected", reflected), ("transmitted", transmitted)):
+        parts = np.atleast_1d(np.asarray(waves, dtype=np.complex128)).view(np.float64) * full
+        records[name] = np.clip(np.trunc(parts), -(1 << 31), (1 << 31) - 1).reshape(*records.shape, 2)
+    records["index"] = index
+    records["rest"][..., -1] = checksums(records.reshape(-1)).reshape(records.shape)
+    return records.tobytes()

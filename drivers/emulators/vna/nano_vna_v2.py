@@ -197,22 +197,24 @@ class NanoVnaV2Emulator:
     def _read_fifo(self, address: int, count: int) -> list[bytes]:
         if address != v2.FIFO:
             return []
-        records = []
         total = self.points * self.values
-        for _ in range(count or total):
+        missing, found = count or total, b""
+        while missing:
             if self._valid == 0:
                 if self._waiting:  # measured when the last read ended, however long ago
                     self._valid = min(total, self._waiting)
                 else:
                     self._measure()
-            point, value = divmod(self._next % total, self.values)
-            reflected, transmitted = (complex(row[value, point]) for row in self._measured)
-            records.append(v2.packed(reflected, transmitted, point, FULL))
-            self._next = (self._next + 1) % total
-            self._valid -= 1
-            self._waiting = max(0, self._waiting - 1)
+            taken = min(missing, self._valid)
+            point, value = np.divmod((self._next + np.arange(taken)) % total, self.values)
+            found += v2.packed(self._measured[0, value, point], self._measured[1, value, point], point, FULL)
+            self._next = (self._next + taken) % total
+            self._valid -= taken
+            self._waiting = max(0, self._waiting - taken)
+            missing -= taken
         self._waiting, self._restarted = FIFO_RECORDS, False
-        return records
+        size = v2.RECORD.itemsize
+        return [found[n : n + size] for n in range(0, len(found), size)]
 
 
 def _joined(replies: list[Reply]) -> list[Reply]:
