@@ -192,14 +192,16 @@ class VisaLink(Link):
         if self.resource.startswith("ASRL") and isinstance(cause, OSError) and not isinstance(cause, TimeoutError):
             board = self.resource.removeprefix("ASRL").removesuffix("::INSTR")
             return serial_refusal(self, f"COM{board}" if board.isdigit() else board, error)
+        if told := visa_py.refusal(cause, self.where):
+            return LinkRefused(f"{self.name}: {told}")
         code = getattr(error, "error_code", None)
         late = isinstance(cause, TimeoutError) or code == StatusCode.error_timeout or _LATE.search(str(error))
         if self.resource.startswith("TCPIP"):
             *_, last, kind = self.resource.split("::")
             port = int(last) if kind == "SOCKET" else None
-            told = network_refusal(self, self._host, port, TimeoutError() if late else cause)
-            if told is not None:
-                return told
+            refused = network_refusal(self, self._host, port, TimeoutError() if late else cause)
+            if refused is not None:
+                return refused
         if late:
             return LinkRefused(
                 f"{self.name}: not open within {self.open_timeout_s:g} s; check that the instrument is on and "

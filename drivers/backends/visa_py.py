@@ -9,6 +9,7 @@ Hence its sockets are read and written directly; those of VXI-11, where that can
 from __future__ import annotations
 
 import os
+import re
 import socket
 from typing import Any
 
@@ -17,12 +18,28 @@ from labtrain.drivers.backends.visa_session import CHUNK, MessageReader, Session
 
 QUIET_S = 0.05
 
+_FATAL = re.compile(r"""received 'FatalError: .*?b["'](.*)["']\)'""")  # HiSLIP
+_NO_LINK = re.compile(r"error creating link: (\d+)")  # VXI-11
+_OUT_OF_RESOURCES, _LOCKED, _NOT_ACCESSIBLE = "9", "11", "3"
+
 
 def _inner(session: Session) -> Any:
     """pyvisa-py's own session object, or None under another library."""
     if not type(session.library).__module__.startswith("pyvisa_py"):
         return None
     return session.library.sessions[session.handle]
+
+
+def refusal(cause: BaseException, where: str) -> str | None:
+    """What an instrument that refuses a client says through pyvisa-py, as the end of a sentence, with what to do."""
+    if found := _FATAL.search(str(cause)):
+        return f"the instrument refuses ({found[1]}); close other programs that use it, or correct {where}"
+    if found := _NO_LINK.search(str(cause)):
+        if found[1] in (_OUT_OF_RESOURCES, _LOCKED):
+            return "another program uses the instrument; close it"
+        if found[1] == _NOT_ACCESSIBLE:
+            return f"the instrument has no device of this name; correct {where}"
+    return None
 
 
 def socket_of(session: Session) -> socket.socket | None:
