@@ -35,6 +35,7 @@ class KeysightEna(ScpiVna):
     FREQUENCY_RANGE = ("SERV:SWE:FREQ:MIN?", "SERV:SWE:FREQ:MAX?")
     POWER_RANGE = Limit(-85, 15, "dBm")  # depends on the option; what it sets is read back
     PORTS = "SERV:PORT:COUN?"
+    MOST_POINTS = "SERV:SWE:POIN?"
     HOLD = "TRIG:SOUR BUS;:INIT1:CONT 0;:ABOR"
     OFF = "OUTP 0;:TRIG:SOUR BUS;:INIT1:CONT 0;:ABOR"
     TRIGGER = "INIT1;:TRIG:SING;*OPC?"

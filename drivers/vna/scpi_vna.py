@@ -41,6 +41,9 @@ class ScpiVna(Vna, ScpiInstrument):
     PORTS: ClassVar[str]
     """Question for the number of ports."""
 
+    MOST_POINTS: ClassVar[str] = ""
+    """Question for the largest number of points of a sweep, where there is one."""
+
     HOLD: ClassVar[str]
     """Order to sweep no more until triggered."""
 
@@ -106,6 +109,9 @@ class ScpiVna(Vna, ScpiInstrument):
         power = self.POWER_RANGE
         self.power_range = power if isinstance(power, Limit) else self._range(power, "dBm")
         self.n_ports = self.ask_as(integer, self.PORTS)
+        # Firmware that does not tell refuses too many points itself, later.
+        if self.MOST_POINTS and (most := self.ask_if_known(self.MOST_POINTS)) is not None:
+            self.points_range = Limit(type(self).points_range.low, integer(most))
 
     def _range(self, questions: tuple[str, str], unit: str) -> Limit:
         low, high = (self.ask_as(float, question) for question in questions)

@@ -75,8 +75,8 @@ class Vna(Instrument):
     if_bandwidth_range: ClassVar[Limit]
     """IF bandwidths of the family, in Hz."""
 
-    points_range: ClassVar[Limit]
-    """Points of a sweep, of the family."""
+    points_range: Limit
+    """Points of a sweep: of the family, and once it is open of this instrument, where that tells."""
 
     def __init__(self, link: Link, config: VnaConfig, clock: Clock) -> None:
         super().__init__(link, config, clock)

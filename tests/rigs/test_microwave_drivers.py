@@ -1,4 +1,4 @@
-"""The microwave rig with every network analyser and every metasurface there is: the room's answers, whoever reads them."""
+"""The microwave rig with every network analyser and every metasurface: the room's answers, whoever reads them."""
 
 from __future__ import annotations
 

@@ -225,6 +225,23 @@ def test_too_many_segments_are_refused_before_a_byte_leaves() -> None:
     assert bench.wire.heard == []
 
 
+def test_a_point_count_beyond_this_very_instrument_is_refused_before_a_byte_leaves() -> None:
+    from labtrain.drivers.emulators.vna.keysight_ena import KeysightE5062A
+    from labtrain.drivers.vna.keysight_ena import KeysightEna
+
+    clock = SimulatedClock()
+    wire = Wire(KeysightE5062A(Network(), clock))
+    vna = KeysightEna(MemoryLink("vna", wire, clock), KeysightEna.Config(), clock)
+    vna.open()
+    wire.heard.clear()
+    with pytest.raises(InputError) as caught:
+        vna.configure(np.linspace(1e9, 2e9, 1602))
+    assert str(caught.value) == (
+        "vna (sim): asked points 1602, allowed 2 to 1601; measure at fewer frequencies (rig.frequencies_hz)"
+    )
+    assert wire.heard == []
+
+
 def statements(cls: type) -> int:
     """Statements of a class and of the module around it; documentation and imports are none."""
     tree = ast.parse(Path(inspect.getsourcefile(cls) or "").read_text(encoding="utf-8"))
