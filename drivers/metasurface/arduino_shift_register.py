@@ -81,6 +81,10 @@ class ArduinoShiftRegister(LinkedMetasurface):
         self._fences = 0
         super().__init__(link, config, clock)
 
+    @classmethod
+    def fits(cls, identity: str) -> bool:
+        return identity.startswith(_IDENTITY)
+
     @property
     def write_s(self) -> float:
         return (len(_message(np.zeros(CELLS, dtype=np.int64))) + 1) * 10 / BAUD + ROUND_S

@@ -142,6 +142,19 @@ def test_a_late_answer_is_never_taken_for_another(seconds: float) -> None:
         surface.check(ONES)
 
 
+def test_answers_that_are_still_under_way_are_found_by_their_order() -> None:
+    bench = Bench()
+    with bench.surface as surface:
+        bench.link.dirty = True
+        bench.cable.heard.clear()
+        bench.cable.trouble = [lambda _: [(0.0, b"\x15" + b"\x06" * 8)]]  # of an earlier hail, and of patterns
+        with pytest.raises(LinkDesync, match="asked eight things that need the answers"):
+            surface.set_pattern(ONES)
+        assert not any(message[:2] == b"\x01\x01" for message in bench.cable.heard)
+        surface.set_pattern(ONES)
+        assert bench.world.pattern.all()
+
+
 @pytest.mark.parametrize("answer", [b"\x15", b"\x00", b"\x06\x06"])
 def test_an_answer_that_is_none_is_told(answer: bytes) -> None:
     bench = Bench()
