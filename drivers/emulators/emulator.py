@@ -12,14 +12,17 @@ class Emulator(Protocol):
     """One instrument, seen from its connector.
 
     Replies leave in the order in which they are returned, as from any device with one output: a reply that is late
-    holds up all later ones. Whoever carries the bytes (an in-memory link, a server) does the waiting.
+    holds up all later ones. Whoever carries the bytes (an in-memory link, a server) does the waiting. A reply is a whole
+    answer: a transport whose messages have an end of their own (HiSLIP, VXI-11) puts it there.
     """
 
     def receive(self, data: bytes) -> list[Reply]:
         """Take any part of a message, or several messages, and return what the instrument answers to them."""
 
     def connected(self) -> list[Reply]:
-        """Somebody opened the connection: forget unfinished input and unsent output; return what the device says."""
+        """Somebody opened the connection, or cleared the device: forget unfinished input and unsent output; return what
+        the device says.
+        """
 
 
 @runtime_checkable

@@ -15,7 +15,7 @@ tells it again is a :class:`Setting`.
 Whatever cannot be understood leaves a code in the error queue and is answered by nothing at all. After a command error
 (-1xx) the rest of the message is dropped, after any other error the next unit is carried out. What goes over a byte
 stream cannot be interrupted, and nobody sees whether it is read: the query errors -410 and -420 of message-based buses
-do not come up here.
+do not come up here, but in ``serving/exchange.py``.
 """
 
 from __future__ import annotations
