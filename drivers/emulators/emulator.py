@@ -12,8 +12,8 @@ class Emulator(Protocol):
     """One instrument, seen from its connector.
 
     Replies leave in the order in which they are returned, as from any device with one output: a reply that is late
-    holds up all later ones. Whoever carries the bytes (an in-memory link, a server) does the waiting. A reply is a whole
-    answer: a transport whose messages have an end of their own (HiSLIP, VXI-11) puts it there.
+    holds up all later ones. Whoever carries the bytes (an in-memory link, a server) does the waiting. A reply is a
+    whole answer: a transport whose messages have an end of their own (HiSLIP, VXI-11) puts it there.
     """
 
     def receive(self, data: bytes) -> list[Reply]:

@@ -3,7 +3,7 @@
 An emulator's reply is a whole message, its last byte carries the END. What comes to the emulator ends in a line feed
 or with END (IEEE 488.2, 7.5), so a line feed is added where END stands alone. An answer that has not been read when
 the next message begins is interrupted: it is dropped and -410 noted; a read with nothing to come is unterminated, -420
-(IEEE 488.2, 6.3.2).
+(IEEE 488.2, 6.3).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from labtrain.drivers.emulators.faults import Faulty, Queueing
 from labtrain.errors import LabtrainError
 
 INTERRUPTED, UNTERMINATED = -410, -420
-MAV = 16  # message available (IEEE 488.2, 11.2.1.2)
+MAV = 16  # message available (IEEE 488.2, 11.2)
 
 log = logging.getLogger("labtrain")
 
@@ -73,7 +73,7 @@ class MessageExchange:
         self._replies.extend(self._asked(lambda: self.emulator.receive(data)))
 
     def trigger(self) -> None:
-        """Group execute trigger, which is carried out like ``*TRG`` (IEEE 488.2, 6.1.4.2.5)."""
+        """Group execute trigger, which is carried out like ``*TRG`` (IEEE 488.2, 10.37)."""
         self.take(b"*TRG", end=True)
 
     def interrupt(self) -> None:

@@ -4,8 +4,8 @@ In synchronised mode alone, as instruments prefer it: overlapped mode is decline
 carries the id of the message that asked for it, and a client drops those with another one.
 
 A client says in the first message after it has read an answer that it did (RMT-delivered). Where it should have and
-does not, the answer was interrupted: -410 in the error queue, and nothing on the wire (3.1.1). An answer that has not
-been sent yet is dropped then, and the client is told on both channels (3.1.2).
+does not, the answer was interrupted: -410 in the error queue, and nothing on the wire. An answer that has not
+been sent yet is dropped then, and the client is told on both channels (3.1).
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class HislipSession:
         self._last_id, self._unread = None, False
 
     def _status(self, query: Message) -> int:
-        """The status byte; a message is available while the client has not read the answer to its last one (3.1.3).
+        """The status byte; a message is available while the client has not read the answer to its last one (6.14).
 
         Which one that is the query says. A client that names another (pyvisa-py 0.8: the next one) is told of none.
         """

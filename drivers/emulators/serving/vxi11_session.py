@@ -1,5 +1,5 @@
 """Vxi11Session, the server's end of VXI-11 for one connection, without sockets (VXIbus Consortium, TCP/IP instrument
-protocol specification VXI-11, revision 1.0, section B.6).
+protocol specification VXI-11, revision 1.0, section B).
 
 Every call is answered, a read once there is an answer or its time is up; calls that come meanwhile wait for that.
 Interrupts, which would announce service requests, are not supported.
@@ -27,7 +27,7 @@ REQUEST_COUNT, TERMCHAR, ENDED = 1, 2, 4  # reasons why a read ended
 
 
 class Error(IntEnum):
-    """Errors that a reply may have (table B.2)."""
+    """Errors that a reply may have (Device_ErrorCode)."""
 
     NONE = 0
     NOT_ACCESSIBLE = 3
