@@ -45,7 +45,7 @@ class Device(ABC):
     """What it has really met: ``emulator`` alone, or which hardware."""
 
     EXTRA: ClassVar[str] = ""
-    """Extra that it needs: ``daq`` for ``pip install "labtrain[daq]"``; empty if all it needs comes with its package."""
+    """Extra that it needs: ``daq`` for ``pip install "labtrain[daq]"``; empty if its package brings all it needs."""
 
     by_hand: ClassVar[str] = "switch it off by hand"
     """What a person can do when :meth:`safe` fails; ends the error's sentence."""
