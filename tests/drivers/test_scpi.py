@@ -295,11 +295,11 @@ def test_a_serial_number_alone_makes_an_emulator():
 
 def test_the_wrong_instrument_is_refused():
     setup = Setup()
-    setup.wire.spoils = [instead(b"Rohde&Schwarz,ZNB8-2Port,100,2.1\n")]
+    setup.wire.spoils = [instead(b"HEWLETT-PACKARD,8510C,100,2.1\n")]
     with pytest.raises(InstrumentError) as caught:
         setup.bench.open()
     assert str(caught.value) == (
-        "bench (sim): 'Rohde&Schwarz,ZNB8-2Port,100,2.1' answers, and driver bench is for Acme benches; "
+        "bench (sim): 'HEWLETT-PACKARD,8510C,100,2.1' answers, and driver bench is for Acme benches; "
         "correct rig.bench.address or rig.bench.driver, or set rig.bench.identity to any"
     )
     assert setup.wire.heard == ["*IDN?"]  # nothing was set
