@@ -29,7 +29,7 @@ FLOORS = (
     ("encoding", "sim"),
     ("layer", "config", "config_errors", "yaml_lines", "storage", "rundb", "runs", "runlist", "shotlog", "ownership",
      "safety", "provenance", "ledger", "threads", "bounded", "processlock", "riglock"),
-    ("network", "twin", "datasets", "drivers"),
+    ("network", "twin", "twins", "datasets", "drivers"),
     ("methods", "rigs", "experiment"),
     ("controls", "trial", "trainer", "events"),
     ("asking", "formatting", "pace", "plots", "progress", "report", "logfile", "commissioning", "jobs", "inference",

@@ -1,0 +1,152 @@
+"""What every digital twin is: a differentiable model of a layer, and how honestly it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from labtrain.errors import DataError, InputError
+from labtrain.layer import Array
+
+_FREEDOM = 10  # repeated readings from which a repeatability is estimated
+
+
+class Twin(Protocol):
+    """A model that was fitted to recorded drives and responses of one layer.
+
+    Attributes
+    ----------
+    kind : str
+        Its name in a file and on the command line.
+    n_in, n_out : int
+        Widths of a drive and of a response.
+    dead_inputs : tuple of int
+        Inputs that reach no output, where the fit can tell.
+    fingerprint : str or None
+        Of the layer it was fitted to (``LayerInfo.fingerprint``); None if the recording does not tell.
+    errors : ndarray, (rows, n_out), or None
+        Measured minus predicted responses of pairs that it was not fitted to, the latest last.
+    """
+
+    kind: ClassVar[str]
+    n_in: int
+    n_out: int
+    fingerprint: str | None
+    errors: Array | None
+
+    @property
+    def dead_inputs(self) -> tuple[int, ...]:
+        """Inputs that reach no output."""
+
+    def predict(self, x: ArrayLike) -> Array:
+        """Responses (rows, n_out) to drives (rows, n_in); the answer to a row does not depend on the others."""
+
+    def vjp(self, x: ArrayLike, dy: ArrayLike) -> Array:
+        """Vector-Jacobian product dx_i = sum_k dy_k d y_k(x) / d x_i, (rows, n_in), of `dy` (rows, n_out)."""
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything that the fit found, as named arrays without objects."""
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """The twin that :meth:`arrays` described."""
+
+
+def check_pairs(x: ArrayLike, y: ArrayLike, who: str = "twin") -> tuple[Array, Array]:
+    """Return drives and responses as float64 (rows, n_in) and (rows, n_out).
+
+    Raises
+    ------
+    DataError
+        If an array is not numeric or not two-dimensional, the numbers of rows differ, or a value is NaN or infinite.
+    """
+    arrays: list[Array] = []
+    for name, values in (("x", x), ("y", y)):
+        try:
+            array = np.asarray(values, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise DataError(f"{who}: array {name!r} is not numeric; store numbers of shape (rows, columns)") from None
+        if array.ndim != 2 or 0 in array.shape:
+            raise DataError(f"{who}: array {name!r} has shape {array.shape}, needed (rows, columns), neither empty")
+        bad = ~np.isfinite(array)
+        if bad.any():
+            row, column = (int(i) for i in np.argwhere(bad)[0])
+            raise DataError(
+                f"{who}: array {name!r} holds {array[row, column]} in row {row}, column {column}; remove such rows"
+            )
+        arrays.append(array)
+    if len(arrays[0]) != len(arrays[1]):
+        raise DataError(
+            f"{who}: 'x' has {len(arrays[0])} rows and 'y' has {len(arrays[1])}; each drive needs one response"
+        )
+    return arrays[0], arrays[1]
+
+
+def check_drives(twin: Twin, x: ArrayLike, dy: ArrayLike | None = None) -> tuple[Array, Array]:
+    """Drives, and the vectors of a :meth:`Twin.vjp` (zeros without), as float64 of the twin's widths.
+
+    Raises
+    ------
+    InputError
+        If a shape does not fit.
+    """
+    drive = np.asarray(x, dtype=np.float64)
+    if drive.ndim != 2 or drive.shape[1] != twin.n_in:
+        raise InputError(f"twin: drive has shape {drive.shape}, needed (rows, {twin.n_in})")
+    needed = (len(drive), twin.n_out)
+    vector = np.zeros(needed) if dy is None else np.asarray(dy, dtype=np.float64)
+    if vector.shape != needed:
+        raise InputError(f"twin: the vector of the product has shape {vector.shape}, needed {needed}")
+    return drive, vector
+
+
+def judge(twin: Twin, x: ArrayLike, y: ArrayLike, sigma: ArrayLike | None = None) -> dict[str, Any]:
+    """How well a twin predicts pairs that it has not seen.
+
+    The constant it is held against is each output's own mean over these very rows: the best constant there is.
+    Repeatability is what no model can beat, the scatter of the rig's answers to one and the same drive.
+
+    Parameters
+    ----------
+    sigma : array_like, (rows, n_out), optional
+        Standard deviation of each response. Without it, drives that occur more than once tell the repeatability, if
+        they leave at least 10 degrees of freedom.
+
+    Returns
+    -------
+    dict
+        ``rows``; in the unit of y ``rmse`` over all values, ``rmse_constant`` of the means, ``repeatability`` or None;
+        ``r2`` = 1 - (rmse / rmse_constant)^2, below 0 where the twin is worse than a constant, None where the response
+        is constant; and each again with the ending ``_per_output``.
+    """
+    x, y = check_pairs(x, y)
+    error = np.sum((y - twin.predict(x)) ** 2, axis=0)
+    spread = np.sum((y - y.mean(axis=0)) ** 2, axis=0)
+    scatter = _scatter(x, y) if sigma is None else np.mean(check_pairs(x, sigma)[1] ** 2, axis=0)
+    return {
+        "rows": len(y),
+        "rmse": float(np.sqrt(error.sum() / y.size)),
+        "rmse_constant": float(np.sqrt(spread.sum() / y.size)),
+        "repeatability": None if scatter is None else float(np.sqrt(scatter.mean())),
+        "r2": float(1 - error.sum() / spread.sum()) if spread.sum() > 0 else None,
+        "rmse_per_output": [float(value) for value in np.sqrt(error / len(y))],
+        "rmse_constant_per_output": [float(value) for value in np.sqrt(spread / len(y))],
+        "repeatability_per_output": None if scatter is None else [float(value) for value in np.sqrt(scatter)],
+        "r2_per_output": [float(1 - e / s) if s > 0 else None for e, s in zip(error, spread, strict=True)],
+    }
+
+
+def _scatter(x: Array, y: Array) -> Array | None:
+    """Variance of the responses to equal drives, pooled over the drives, (n_out,); None if too few drives recur."""
+    _, drive, times = np.unique(x, axis=0, return_inverse=True, return_counts=True)
+    freedom = len(x) - len(times)
+    if freedom < _FREEDOM:
+        return None
+    total = np.zeros((len(times), y.shape[1]))
+    np.add.at(total, drive.reshape(-1), y)
+    means = total / times[:, None]
+    pooled: Array = np.sum((y - means[drive.reshape(-1)]) ** 2, axis=0) / freedom
+    return pooled
