@@ -7,10 +7,18 @@ A. Momeni, B. Rahmani, M. Mallejac, P. del Hougne, R. Fleury, Science 382, 1297 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+
+
+def directions(widths: Sequence[int], rng: np.random.Generator) -> list[Array]:
+    """xi of each block, drawn once: random unit vectors, (width,) each."""
+    drawn = [rng.standard_normal(width) for width in widths]
+    return [xi / np.linalg.norm(xi) for xi in drawn]
 
 
 def goodness(z: Array, xi: Array) -> Array:

@@ -1,0 +1,167 @@
+"""What methods share whose passes carry a candidate label: positive with a sample's own, negative with wrong ones.
+
+A block learns to give the positive pass the larger goodness; a prediction tries every label, goodness is summed over
+blocks, and the largest wins. Which label belongs to a sample is thus a question to the physics.
+
+Two schedules: ``joint``, all blocks in every epoch, measured afresh, and ``layerwise``, one block after the other, each
+sample and label measured once per block and its response used for all epochs.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from labtrain.methods.goodness import side_by_side
+from labtrain.methods.layerwise import Layerwise, LayerwiseConfig
+from labtrain.methods.method import Data, Metrics
+from labtrain.network import PhysicalNetwork
+
+Array = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+
+class LabelledConfig(LayerwiseConfig):
+    """Settings of every method whose passes carry a label."""
+
+    schedule: Literal["layerwise", "joint"] = Field("layerwise", description="joint is the published one")
+    epochs: int = Field(200, ge=1, description="layerwise: of each block")
+    negatives: Literal["random", "all", "hardest"] = Field("random", description="wrong labels per sample and epoch")
+    measured_negatives: int | None = Field(
+        None, ge=1, description="layerwise: wrong labels measured per sample; all when left out"
+    )
+    score_every: int = Field(10, ge=1, description="epochs between accuracies (joint: validation costs shots)")
+
+    @model_validator(mode="after")
+    def _nothing_ignored(self) -> LabelledConfig:
+        if self.measured_negatives is not None and self.schedule == "joint":
+            raise ValueError("measured_negatives belongs to schedule layerwise; with joint, negatives decides")
+        return self
+
+
+class Labelled(Layerwise):
+    """Trains on passes with labels, by a goodness that a method defines."""
+
+    config: LabelledConfig
+    KEPT = (*Layerwise.KEPT, "labels")
+    ablations = ("off", "random", "shuffled", "no_skip", "ridge")
+
+    @abstractmethod
+    def _goodness(self, i: int, z: Array) -> Array:
+        """Goodness (...) of block `i` for linear outputs z (..., width)."""
+
+    # -- the Method interface --------------------------------------------------------------------------------------
+
+    def start(self, net: PhysicalNetwork, data: Data, rng: np.random.Generator) -> None:
+        super().start(net, data, rng)
+        self.labels = self._draw_labels()
+
+    def planned_shots(self, blocks: int, train: int, validation: int, classes: int) -> int:
+        c, wrong = self.config, classes - 1
+        if c.schedule == "layerwise":
+            passes = 1 + min(wrong, c.measured_negatives or wrong)
+            return blocks * (train * passes + validation * classes)
+        passes = 2 if c.negatives == "random" else classes
+        scorings = c.epochs // c.score_every + (c.epochs % c.score_every > 0)
+        return blocks * (c.epochs * train * passes + scorings * validation * classes)
+
+    def shots_per_prediction(self, blocks: int, classes: int) -> int:
+        return blocks * classes
+
+    def step(self) -> Metrics | None:
+        return self._step_joint() if self.config.schedule == "joint" else super().step()
+
+    def scores(self, net: PhysicalNetwork, rows: Array) -> Array:
+        """Goodness summed over blocks, (n, classes)."""
+        total: Array = self.goodness_per_block(net, rows).sum(axis=0)
+        return total
+
+    def goodness_per_block(self, net: PhysicalNetwork, rows: Array) -> Array:
+        """Goodness of every label in every block, (blocks, n, classes); one physical pass per block and label."""
+        x = net.encoder.every_label(rows)
+        found = []
+        for i, block in enumerate(net.blocks):
+            z = self._forward(block, block.inputs(block.measure(x, self.predict_rng), x))
+            found.append(self._goodness(i, z))
+            x = self._onward(z)
+        return np.stack(found)
+
+    # -- schedules -------------------------------------------------------------------------------------------------
+
+    def _step_joint(self) -> Metrics | None:
+        """One epoch: every block is measured afresh and updated, in order."""
+        if self.epoch >= self.config.epochs:
+            return None
+        self.labels = self._draw_labels()
+        x = self._first(validation=False)
+        total = np.zeros(self.labels.shape)
+        for i, block in enumerate(self.net.blocks):
+            h = block.inputs(block.learn(x, self.order_rng), x)
+            self._update(i, h, self.epoch / self.config.epochs)
+            z = self._forward(block, h)
+            total += self._goodness(i, z)
+            x = self._onward(z)
+        self.epoch += 1
+        last = self.epoch >= self.config.epochs
+        if last or self.epoch % self.config.score_every == 0:
+            if len(self.data.validation_rows):
+                scores = self.scores(self.net, self.data.validation_rows)
+                self.accuracy = float((scores.argmax(axis=1) == self.data.validation_labels).mean())
+            else:
+                self.accuracy = self._training_accuracy(total)
+            if self._out_of_patience(last):
+                self.epoch = self.config.epochs
+        return self._metrics(self.config.epochs, "all layers")
+
+    def _first(self, validation: bool) -> Array:
+        encoder = self.net.encoder
+        if validation:
+            return encoder.every_label(self.data.validation_rows)
+        return encoder.candidates(self.data.rows, self.labels)
+
+    def _layerwise_accuracy(self, last: int) -> float:
+        validation = bool(len(self.data.validation_rows))
+        x = self._first(validation)
+        total = np.zeros(x.shape[:2])
+        for i, y in enumerate(self._measured(validation)[: last + 1]):
+            z = self._forward(self.net.blocks[i], self.net.blocks[i].inputs(y, x))
+            total += self._goodness(i, z)
+            x = self._onward(z)
+        if not validation:
+            return self._training_accuracy(total)
+        return float((total.argmax(axis=1) == self.data.validation_labels).mean())
+
+    # -- labels ----------------------------------------------------------------------------------------------------
+
+    def _draw_labels(self) -> Labels:
+        """Labels of the passes to measure, (n, 1 + m): column 0 the true one, then m different wrong ones at random."""
+        n, wrong = len(self.data.labels), self.classes - 1
+        m = wrong
+        if self.config.schedule == "layerwise":
+            m = min(wrong, self.config.measured_negatives or wrong)
+        elif self.config.negatives == "random":
+            m = 1
+        offsets = self.rng.permuted(np.tile(np.arange(1, self.classes), (n, 1)), axis=1)[:, :m]
+        truth = self.data.labels[:, None]
+        return np.hstack([truth, (truth + offsets) % self.classes])
+
+    def _passes(self, i: int, h: Array) -> Array:
+        """Positive and chosen negative inputs of one epoch, side by side: (fan_in + 1, (1 + chosen) n)."""
+        n, columns = h.shape[:2]
+        if self.config.negatives == "all" or columns == 2:
+            return side_by_side(h)
+        if self.config.negatives == "random":
+            chosen = self.rng.integers(1, columns, n)
+        else:
+            chosen = 1 + self._goodness(i, self._forward(self.net.blocks[i], h[:, 1:])).argmax(axis=1)
+        return side_by_side(np.stack([h[:, 0], h[np.arange(n), chosen]], axis=1))
+
+    def _training_accuracy(self, total: Array) -> float:
+        """Share of rows of `total` (n, 1 + m) won by column 0, the true label; NaN unless every label is there."""
+        if total.shape[1] < self.classes:
+            return float("nan")  # to win against a few wrong labels is easier than to be right
+        return float((total[:, 0] > total[:, 1:].max(axis=1)).mean())
