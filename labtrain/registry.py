@@ -43,6 +43,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "methods": {
         "phyll": "labtrain.methods.phyll:PhyLL",
         "ridge": "labtrain.methods.ridge:Ridge",
+        "spsa": "labtrain.methods.spsa:SPSA",
     },
     "datasets": {
         "csv": "labtrain.datasets:CsvTable",
