@@ -44,6 +44,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "multiplexed-gradient-descent": "labtrain.methods.mgd:MGD",
         "phyll": "labtrain.methods.phyll:PhyLL",
         "ridge": "labtrain.methods.ridge:Ridge",
+        "phyll-unsupervised": "labtrain.methods.phyll_unsupervised:UnsupervisedPhyLL",
         "spsa": "labtrain.methods.spsa:SPSA",
     },
     "datasets": {
