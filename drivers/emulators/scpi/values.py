@@ -15,6 +15,7 @@ _OTHER_BASE = re.compile(r"#(?:H([0-9A-F]+)|Q([0-7]+)|B([01]+))", re.IGNORECASE)
 _WHOLE = re.compile(r"[+-]?[0-9]{1,30}")
 _WORD = re.compile(r"[A-Z][A-Z0-9_]*", re.IGNORECASE)
 _LARGEST_EXPONENT = 32000  # IEEE 488.2, 7.7.2.4.1
+_MOST_DIGITS = 256
 
 _MULTIPLIERS = {
     "EX": 1e18, "PE": 1e15, "T": 1e12, "G": 1e9, "MA": 1e6, "K": 1e3, "": 1.0,
@@ -96,7 +97,7 @@ class Number(Parameter):
         value = self.words.get(datum.text.upper(), math.nan) if datum.kind == "plain" else math.nan
         if not math.isfinite(value):
             value = int(datum.text) if self.whole and _WHOLE.fullmatch(datum.text) else self._decimal(datum)
-        if not self.low <= value <= self.high:
+        if not self.low <= value <= self.high or abs(value) == math.inf:
             raise ScpiError(-222)
         return round(value) if self.whole else float(value)
 
@@ -106,6 +107,8 @@ class Number(Parameter):
     def _decimal(self, datum: Datum) -> float:
         text = _plain(datum)
         if match := _OTHER_BASE.fullmatch(text):
+            if len(text) > _MOST_DIGITS:
+                raise ScpiError(-124)
             digits = next((group, base) for group, base in zip(match.groups(), (16, 8, 2), strict=True) if group)
             return float(int(*digits))
         match = _NUMBER.fullmatch(text)
@@ -115,7 +118,7 @@ class Number(Parameter):
         mantissa, _, exponent = number.upper().partition("E")
         if exponent and (len(exponent) > 6 or abs(int(exponent)) > _LARGEST_EXPONENT):
             raise ScpiError(-123)
-        if len(mantissa) > 256:
+        if len(mantissa) > _MOST_DIGITS:
             raise ScpiError(-124)
         return float(number) * self._multiplier(suffix)
 
