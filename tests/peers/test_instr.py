@@ -32,6 +32,8 @@ class Noise:
 
     def begin_shot(self, shot: int) -> None: ...
 
+    def disturb(self, name: str, *, at_shot: int = 0, **values: object) -> None: ...
+
 
 @pytest.fixture(params=OUTLETS)
 def outlet(request: pytest.FixtureRequest) -> MakeOutlet:
@@ -58,8 +60,10 @@ def test_pyvisa_asks_and_clears_and_polls(session: Any, instr: Bench) -> None:
     assert session.query("*OPT?").strip() == "200"
     assert session.read_stb() == 0
     session.write("*IDN?")
-    while isinstance(instr.outlet, Vxi11Outlet) and session.read_stb() != MAV:
-        pass  # pyvisa-py 0.8 asks for the status of the wrong message over HiSLIP
+    while session.read_stb() != MAV:
+        pass
+    if isinstance(instr.outlet, HislipOutlet):
+        session.read()  # pyvisa-py 0.8 does not drop an answer that is on the wire when it clears
     session.clear()
     assert session.query("*OPT?").strip() == "200"
     session.write("NOPE")

@@ -125,9 +125,7 @@ def test_its_errors_are_reported(client: Any) -> None:
     assert client.query_int("SENSe1:SWEep:POINts?") == 21
 
 
-@pytest.mark.parametrize("way", ["its own socket", "tcp", "vxi11"])
-def test_it_waits_with_a_question(client: Any, znb: Bench, way: str) -> None:
-    """Not over HiSLIP with pyvisa-py 0.8, which asks for the status of its next message instead of its last."""
+def test_it_waits_with_a_question(client: Any, znb: Bench) -> None:
     client.write_str("FORM REAL,64")
     client.bin_float_numbers_format = rs.BinFloatFormat.Double_8bytes
     client.write_str_with_opc("INIT")

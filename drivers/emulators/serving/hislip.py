@@ -109,8 +109,11 @@ class HislipOutlet(Outlet):
             self._refuse(channel, Fatal.POORLY_FORMED_HEADER, "this is no HiSLIP message")
 
     def _obey(self, channel: Channel, message: Message) -> None:
-        if channel is self._async and self._session is not None:
-            self._session.heard_async(message)
+        if channel is self._async and self._sync is not None and self._session is not None:
+            if message.kind == Kind.ASYNC_STATUS_QUERY:
+                self._sync.catch_up()  # what was sent before it on the other channel counts
+            if channel.open:
+                self._session.heard_async(message)
         elif channel is self._sync and self._session is not None:
             if self._session.ready:
                 self._session.heard_sync(message)
@@ -129,8 +132,8 @@ class HislipOutlet(Outlet):
             self._refuse(channel, Fatal.INVALID_INITIALIZATION, f"no {device} here, {DEVICE} alone")
             return
         for present in (self._sync, self._async):
-            while present is not None and present.open and present.poll():
-                pass  # whether the client before has hung up stands behind all that it sent
+            if present is not None:
+                present.catch_up()
         if self._session is not None:
             log.warning("emulated %s: a second connection was refused, it has one at a time", self.name)
             self._refuse(channel, Fatal.TOO_MANY_CLIENTS, "one client at a time")

@@ -29,6 +29,7 @@ SYNCHRONISED = 0  # control code and feature bits
 RMT_DELIVERED = 1  # bit of the control code
 GRANTED, NOT_HELD = 1, 3  # answers to AsyncLock
 RELEASED_SHARED = 2
+STEP = 2  # from the id of a message to that of the next
 
 Send = Callable[[bytes], Any]
 
@@ -134,11 +135,13 @@ class HislipSession:
     def _status(self, query: Message) -> int:
         """The status byte; a message is available while the client has not read the answer to its last one (6.14).
 
-        Which one that is the query says. A client that names another (pyvisa-py 0.8: the next one) is told of none.
+        Which one that is the query says. pyvisa-py (0.8) names the one that it will send next, which is two more, and
+        instruments let it; a client that has sent that one already has sent it ahead of the query.
         """
         if query.control & RMT_DELIVERED:
             self._unread = False
-        available = self._unread and query.parameter == self._last_id
+        last = self._last_id
+        available = self._unread and last is not None and query.parameter in (last, last + STEP & 0xFFFFFFFF)
         return self.exchange.status_byte(message_available=available)
 
     def _locked(self, message: Message) -> int:

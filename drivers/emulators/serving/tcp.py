@@ -8,6 +8,7 @@ import socket
 
 from labtrain.clock import Clock
 from labtrain.drivers.emulators.emulator import Emulator
+from labtrain.drivers.emulators.serving.channel import BACKLOG
 from labtrain.drivers.emulators.serving.listener import Listener
 from labtrain.drivers.emulators.serving.stream import CHUNK, StreamOutlet
 
@@ -74,8 +75,9 @@ class TcpOutlet(StreamOutlet):
         self.listener.close()
 
     def _accepted(self, peer: socket.socket) -> None:
-        while self._peer is not None and not self._ended and self._listen():
-            pass  # whether it has hung up stands behind all that it sent
+        for _ in range(BACKLOG):  # whether it has hung up stands behind all that it sent
+            if self._peer is None or self._ended or not self._listen():
+                break
         if self._peer is not None and not self._ended:
             log.warning("emulated %s: a second connection was refused, it has one at a time", self.name)
             peer.close()

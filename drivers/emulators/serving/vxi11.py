@@ -114,8 +114,8 @@ class Vxi11Outlet(Outlet):
             self._release(channel)
 
     def _acquire(self, channel: Channel) -> bool:
-        while self._holder is not None and self._holder is not channel and self._holder.poll():
-            pass  # whether the client before has hung up stands behind all that it sent
+        if self._holder is not None and self._holder is not channel:
+            self._holder.catch_up()
         if self._holder is not None:
             log.warning("emulated %s: a second connection was refused, it has one at a time", self.name)
             return False

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from labtrain.drivers.emulators.emulator import Reply
 from labtrain.drivers.emulators.serving.outlet import Outlet
 from labtrain.drivers.emulators.serving.server import Server
@@ -67,6 +69,12 @@ class InOrderOfNumber(selectors.SelectSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(timeout)
         return sorted(ready, key=lambda found: found[0].fd)
+
+
+def endless(monkeypatch: pytest.MonkeyPatch, listener: object, name: str = "poll") -> None:
+    """Whenever somebody looks, more has come; who looks a thousand times would look for ever."""
+    looks = iter([True] * 1000)
+    monkeypatch.setattr(listener, name, lambda: next(looks))
 
 
 def turns(server: Server, count: int = 5) -> None:

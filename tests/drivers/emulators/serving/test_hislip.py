@@ -31,7 +31,7 @@ from labtrain.drivers.emulators.serving.hislip_messages import (
 )
 from labtrain.drivers.emulators.serving.hislip_session import HislipSession
 from labtrain.drivers.emulators.serving.server import Server
-from tests.drivers.emulators.serving.parrot import InOrderOfNumber, Instrument, Parrot, serving, turns
+from tests.drivers.emulators.serving.parrot import InOrderOfNumber, Instrument, Parrot, endless, serving, turns
 
 # -- bytes and messages ----------------------------------------------------------------------------------------------
 
@@ -221,7 +221,8 @@ def test_a_message_is_available_until_it_was_read() -> None:
     assert status(client, 2) == 0
     client.after(1)
     assert status(client, 2) == 16
-    assert status(client, 4) == 0  # another message is on its way already
+    assert status(client, 4) == 16  # pyvisa-py names the message that it will send next
+    assert status(client, 6) == status(client, 0) == 0
     assert status(client, 2, read=True) == 0
     assert status(client, 2) == 0
     assert client.says(Kind.DATA_END, b"two\n", 4) == [answer(b"TWO\n", 4)]
@@ -393,6 +394,44 @@ def test_a_slow_reader_gets_all_of_a_long_answer_and_the_last_words() -> None:
             came += sync.receive().payload
         assert came == b"x" * size + b"DONE"
         assert sync.ended()
+
+
+@pytest.mark.parametrize("selector", [selectors.DefaultSelector, InOrderOfNumber])
+def test_a_question_counts_in_the_status_that_was_asked_for_after_it(
+    selector: type[selectors.BaseSelector], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both stand there on their channels, and whichever the loop looks at first, the earlier answer is read."""
+    monkeypatch.setattr(selectors, "DefaultSelector", selector)
+    outlet = HislipOutlet("vna", Instrument(), RealClock())
+    with Server([outlet], RealClock()) as server, line(outlet) as asynchronous, line(outlet) as sync:
+        turns(server)
+        sync.send(Kind.INITIALIZE, 0, 0x0100_0000)
+        turns(server)
+        asynchronous.send(Kind.ASYNC_INITIALIZE, 0, sync.receive().parameter & 0xFFFF)
+        turns(server)
+        sync.send(Kind.DATA_END, 0, 2, b"one\n")
+        turns(server)
+        assert (asynchronous.receive().kind, sync.receive().payload) == (Kind.ASYNC_INITIALIZE_RESPONSE, b"ONE\n")
+        sync.send(Kind.DATA_END, 1, 4, b"quiet\n")
+        asynchronous.send(Kind.ASYNC_STATUS_QUERY, 0, 4)
+        turns(server)
+        assert asynchronous.receive().control == 0
+
+
+@pytest.mark.parametrize("talks", [0, 1])
+def test_who_talks_without_end_keeps_nobody_waiting(talks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    outlet = HislipOutlet("vna", Parrot(), RealClock())
+    with Server([outlet], RealClock()) as server, line(outlet) as asynchronous, line(outlet) as sync:
+        sync.send(Kind.INITIALIZE, 0, 0x0100_0000)
+        turns(server)
+        asynchronous.send(Kind.ASYNC_INITIALIZE, 0, sync.receive().parameter & 0xFFFF)
+        turns(server)
+        assert asynchronous.receive().kind == Kind.ASYNC_INITIALIZE_RESPONSE
+        endless(monkeypatch, (outlet._sync, outlet._async)[talks])
+        with line(outlet) as second:
+            second.send(Kind.INITIALIZE, 0, 0x0100_0000)
+            turns(server)
+            assert refused(second.receive()) == Fatal.TOO_MANY_CLIENTS
 
 
 def test_an_emulator_that_hangs_up_says_its_last_words_first_and_ends_both_connections() -> None:

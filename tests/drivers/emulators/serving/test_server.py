@@ -24,7 +24,7 @@ from labtrain.drivers.emulators.serving.pty import PtyOutlet
 from labtrain.drivers.emulators.serving.server import Server
 from labtrain.drivers.emulators.serving.tcp import TcpOutlet
 from labtrain.errors import InputError
-from tests.drivers.emulators.serving.parrot import Parrot, serving
+from tests.drivers.emulators.serving.parrot import Parrot, endless, serving, turns
 from tests.surfaces import Pixels
 
 only_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs pseudo-terminals, which Linux alone has")
@@ -95,6 +95,16 @@ def test_one_connection_at_a_time(caplog: pytest.LogCaptureFixture) -> None:
             assert ended(second)
         assert ask(first, "still") == b"STILL\n"
     assert caplog.messages == ["emulated vna: a second connection was refused, it has one at a time"]
+
+
+def test_who_talks_without_end_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    outlet = TcpOutlet("vna", Parrot(), RealClock())
+    with Server([outlet], RealClock()) as server, connected(outlet):
+        turns(server)
+        endless(monkeypatch, outlet, "_listen")
+        with connected(outlet) as second:
+            turns(server)
+            assert ended(second)
 
 
 def test_the_next_connection_may_follow_at_once() -> None:

@@ -20,7 +20,7 @@ from labtrain.drivers.emulators.serving.server import Server
 from labtrain.drivers.emulators.serving.vxi11 import Vxi11Outlet
 from labtrain.drivers.emulators.serving.vxi11_session import ABORT, CORE, LARGEST, Vxi11Session
 from labtrain.drivers.emulators.serving.xdr import NotXdr, Reader, opaque, uints
-from tests.drivers.emulators.serving.parrot import InOrderOfNumber, Instrument, Parrot, serving, turns
+from tests.drivers.emulators.serving.parrot import InOrderOfNumber, Instrument, Parrot, endless, serving, turns
 
 CREATE, WRITE, READ, STATUS, TRIGGER, CLEAR, REMOTE, LOCAL, LOCK, UNLOCK = range(10, 20)
 DESTROY = 23
@@ -402,6 +402,17 @@ def test_one_link_at_a_time_and_the_next_may_follow_at_once(caplog: pytest.LogCa
                 client.call(WRITE, uints(client.link, 1000, 0, END) + opaque(b"late 60 x\n"))
     assert parrot.connections == 21
     assert caplog.messages == ["emulated vna: a second connection was refused, it has one at a time"]
+
+
+def test_who_talks_without_end_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    outlet = Vxi11Outlet("vna", Parrot(), RealClock())
+    create = marked(called(CREATE, uints(1, 0, 0) + opaque(b"inst0")))
+    with Server([outlet], RealClock()) as server, wire(outlet.port) as first, wire(outlet.port) as second:
+        for client, error in ((first, 0), (second, 9)):
+            client.peer.sendall(create)
+            turns(server)
+            assert client.result().unsigned() == error
+            endless(monkeypatch, outlet._holder)
 
 
 def test_the_abort_channel_ends_a_read_on_the_core_channel() -> None:
