@@ -41,6 +41,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "vendor-example": "labtrain.drivers.metasurface.vendor_example:VendorExample",
     },
     "methods": {
+        "mono-forward": "labtrain.methods.mono_forward:MonoForward",
         "multiplexed-gradient-descent": "labtrain.methods.mgd:MGD",
         "phyll": "labtrain.methods.phyll:PhyLL",
         "ridge": "labtrain.methods.ridge:Ridge",

@@ -82,13 +82,8 @@ class Labelled(Layerwise):
 
     def goodness_per_block(self, net: PhysicalNetwork, rows: Array) -> Array:
         """Goodness of every label in every block, (blocks, n, classes); one physical pass per block and label."""
-        x = net.encoder.every_label(rows)
-        found = []
-        for i, block in enumerate(net.blocks):
-            z = self._forward(block, block.inputs(block.measure(x, self.predict_rng), x))
-            found.append(self._goodness(i, z))
-            x = self._onward(z)
-        return np.stack(found)
+        outputs = self._predicted(net, net.encoder.every_label(rows))
+        return np.stack([self._goodness(i, z) for i, z in enumerate(outputs)])
 
     # -- schedules -------------------------------------------------------------------------------------------------
 
@@ -125,12 +120,8 @@ class Labelled(Layerwise):
 
     def _layerwise_accuracy(self, last: int) -> float:
         validation = bool(len(self.data.validation_rows))
-        x = self._first(validation)
-        total = np.zeros(x.shape[:2])
-        for i, y in enumerate(self._measured(validation)[: last + 1]):
-            z = self._forward(self.net.blocks[i], self.net.blocks[i].inputs(y, x))
-            total += self._goodness(i, z)
-            x = self._onward(z)
+        outputs = self._replayed(last, validation)
+        total = np.sum([self._goodness(i, z) for i, z in enumerate(outputs)], axis=0)
         if not validation:
             return self._training_accuracy(total)
         return float((total.argmax(axis=1) == self.data.validation_labels).mean())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -182,6 +183,13 @@ class Layerwise(ABC):
         on = "validation" if len(self.data.validation_rows) else "training"
         return Metrics(self.steps, steps, stage, tuple(self.losses), self.accuracy, on)
 
+    def _predicted(self, net: PhysicalNetwork, x: Array) -> Iterator[Array]:
+        """z of block after block, (n, m, width), for activations x (n, m, width) of the first; measures them all."""
+        for block in net.blocks:
+            z = self._forward(block, block.inputs(block.measure(x, self.predict_rng), x))
+            yield z
+            x = self._onward(z)
+
     # -- measured responses ----------------------------------------------------------------------------------------
 
     def _measure(self, i: int) -> None:
@@ -202,6 +210,14 @@ class Layerwise(ABC):
         for block, y in zip(self.net.blocks[:i], self._measured(validation), strict=False):
             x = self._onward(block.linear(block.inputs(y, x)))
         return x
+
+    def _replayed(self, last: int, validation: bool, passes: slice = slice(None)) -> Iterator[Array]:
+        """z of the blocks up to `last`, (n, m, width), for some of the measured passes of each sample."""
+        x = self._first(validation)[:, passes]
+        for block, y in zip(self.net.blocks[: last + 1], self._measured(validation), strict=False):
+            z = self._forward(block, block.inputs(y[:, passes], x))
+            yield z
+            x = self._onward(z)
 
     def _measured(self, validation: bool) -> list[Array]:
         return self.validation_responses if validation else self.responses

@@ -13,6 +13,7 @@ no shot: it sees the responses to the positive passes that the blocks were train
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
@@ -79,13 +80,9 @@ class UnsupervisedPhyLL(Layerwise):
         """Outputs of the readout, (n, classes); one physical pass per block."""
         if self.V is None:
             raise ConfigError("the readout of unsupervised PhyLL has not been trained; train to the end first")
-        x = net.encoder.features(rows)[:, None, :]
-        found = []
-        for block in net.blocks:
-            x = self._forward(block, block.inputs(block.measure(x, self.predict_rng), x))
-            found.append(np.abs(x[:, 0]))
+        a = _activations(self._predicted(net, net.encoder.features(rows)[:, None, :]))
         self.multiply_adds += len(rows) * self.V.size
-        result: Array = np.concatenate(found, axis=1) @ self.V + self.c
+        result: Array = a @ self.V + self.c
         return result
 
     @property
@@ -116,12 +113,8 @@ class UnsupervisedPhyLL(Layerwise):
     # -- the readout, with labels ----------------------------------------------------------------------------------
 
     def _seen(self, last: int, validation: bool) -> Array:
-        """|z| of the blocks up to `last` side by side, from measured responses: (n, widths)."""
-        x, found = self._first(validation)[:, :1], []
-        for block, y in zip(self.net.blocks[: last + 1], self._measured(validation), strict=False):
-            x = self._forward(block, block.inputs(y[:, :1], x))
-            found.append(np.abs(x[:, 0]))
-        return np.concatenate(found, axis=1)
+        """|z| of the blocks up to `last` side by side, of measured samples without their hybrids: (n, widths)."""
+        return _activations(self._replayed(last, validation, slice(1)))
 
     def _read_out(self, a: Array) -> tuple[Array, Array]:
         """V (widths, classes) and c (classes,) for activations a (n, widths) of the training rows."""
@@ -139,3 +132,8 @@ class UnsupervisedPhyLL(Layerwise):
     def _trained(self, i: int) -> None:
         if i == len(self.net.blocks) - 1:
             self.V, self.c = self._read_out(self._seen(i, validation=False))
+
+
+def _activations(outputs: Iterable[Array]) -> Array:
+    """|z| of the first pass side by side, (n, widths), from z (n, m, width) of each block."""
+    return np.concatenate([np.abs(z[:, 0]) for z in outputs], axis=1)
