@@ -15,6 +15,7 @@ from labtrain.storage import write_arrays
 from labtrain.twins.twin import Twin
 
 KINDS = {
+    "multiport": "labtrain.twins.multiport:MultiportTwin",
     "wave": "labtrain.twins.wave:WaveTwin",
 }
 _FORMAT = 1
