@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from labtrain.errors import MeasurementError
-from labtrain.layer import Layer, LayerInfo, PhysicalLayer, Shots
+from labtrain.layer import Integers, Layer, LayerInfo, PhysicalLayer, Shots
 from labtrain.ledger import Metered
 
 Array = NDArray[np.float64]
@@ -32,6 +32,7 @@ class StandIn(Layer):
     def __init__(self, layer: PhysicalLayer, n_out: int, name: str) -> None:
         self._info = LayerInfo(layer.info.n_in, n_out, 0.0, 1 << 16, "1", name, simulated=True, writes_per_shot=0)
         self._replaced = layer
+        self._parameters = layer.parameters
         self.name = name
 
     @property
@@ -40,6 +41,14 @@ class StandIn(Layer):
 
     def quantise(self, x: ArrayLike) -> Array:
         return self._replaced.quantise(x)
+
+    @property
+    def parameters(self) -> Integers:
+        """As many as the replaced layer has: they can be set, and change nothing."""
+        return self._parameters.copy()
+
+    def set_parameters(self, states: ArrayLike) -> None:
+        self._parameters = np.array(states, dtype=np.int64)
 
     def respond(self, x: Array) -> Array:
         """Responses (n, n_out) to drives (n, n_in) as the replaced layer would be told them."""

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 from labtrain.config import Section
 from labtrain.encoding import Drive, Encoder, FeatureScaler
 from labtrain.errors import ConfigError, RunError
-from labtrain.layer import PhysicalLayer
+from labtrain.layer import Integers, PhysicalLayer
 from labtrain.storage import pack, unpack, write_arrays
 
 Array = NDArray[np.float64]
@@ -107,6 +107,8 @@ class Block:
         self.learned = False
         self.y_mean: Array = np.zeros(n_out)
         self.y_scale: Array = np.ones(n_out)
+        # Trained physical parameters, which the layer gets before each measurement: several blocks may share it.
+        self.physical: Integers | None = None
 
     @property
     def W(self) -> Array:
@@ -124,6 +126,8 @@ class Block:
         The candidates of a sample are measured next to one another in random order: a fixed order would tie the
         label to drift and carry-over.
         """
+        if self.physical is not None:
+            self.layer.set_parameters(self.physical)
         n, m, width = x.shape
         order = rng.permuted(np.tile(np.arange(m), (n, 1)), axis=1)[:, :, None]
         shuffled = np.take_along_axis(x, order, axis=1)
@@ -137,11 +141,16 @@ class Block:
         if self.drive.needs_fit:
             self.drive.fit(x.reshape(-1, x.shape[-1]))
         y = self.measure(x, rng)
-        if not self.learned and self.response == "standard":
-            scale = y.std(axis=(0, 1))
-            self.y_mean, self.y_scale = y.mean(axis=(0, 1)), np.where(scale > 0, scale, 1.0)
+        if not self.learned:
+            self.learn_scale(y)
         self.learned = True
         return y
+
+    def learn_scale(self, y: Array) -> None:
+        """Learn the responses' scale from y (n, m, n_out), where they are scaled at all."""
+        if self.response == "standard":
+            scale = y.std(axis=(0, 1))
+            self.y_mean, self.y_scale = y.mean(axis=(0, 1)), np.where(scale > 0, scale, 1.0)
 
     def inputs(self, y: Array, x: Array) -> Array:
         """Inputs h of the linear map, (..., fan_in), from responses (..., n_out) and activations (..., width)."""
@@ -167,12 +176,14 @@ class Block:
             "learned": self.learned,
             "y_mean": self.y_mean,
             "y_scale": self.y_scale,
+            "physical": None if self.physical is None else self.physical.copy(),
             "drive": self.drive.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         self.parameters = np.column_stack([state["W"], state["b"]])
         self.learned, self.y_mean, self.y_scale = bool(state["learned"]), state["y_mean"], state["y_scale"]
+        self.physical = state.get("physical")  # what was saved before there were any has none
         self.drive.restore(state["drive"])
 
 

@@ -41,11 +41,12 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "vendor-example": "labtrain.drivers.metasurface.vendor_example:VendorExample",
     },
     "methods": {
+        "coordinate-descent": "labtrain.methods.coordinate_descent:CoordinateDescent",
         "mono-forward": "labtrain.methods.mono_forward:MonoForward",
         "multiplexed-gradient-descent": "labtrain.methods.mgd:MGD",
         "phyll": "labtrain.methods.phyll:PhyLL",
-        "ridge": "labtrain.methods.ridge:Ridge",
         "phyll-unsupervised": "labtrain.methods.phyll_unsupervised:UnsupervisedPhyLL",
+        "ridge": "labtrain.methods.ridge:Ridge",
         "spsa": "labtrain.methods.spsa:SPSA",
     },
     "datasets": {

@@ -29,7 +29,7 @@ class MGDConfig(PerturbationConfig):
 
     method: Literal["multiplexed-gradient-descent"] = "multiplexed-gradient-descent"
     amplitude: float = Field(0.02, gt=0, description="of the perturbation of every parameter")
-    eta: float = Field(1e-3, gt=0, description="learning rate")
+    eta: float = Field(3e-3, gt=0, description="learning rate")
     tau_theta: int = Field(4, ge=1, description="perturbations between two updates; each costs a pass")
 
 

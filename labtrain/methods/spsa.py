@@ -32,8 +32,8 @@ class SPSAConfig(PerturbationConfig):
     """Settings of SPSA."""
 
     method: Literal["spsa"] = "spsa"
-    c: float = Field(0.05, gt=0, description="first perturbation of every parameter")
-    first_change: float = Field(0.005, gt=0, description="change of every parameter in the first step, on average")
+    c: float = Field(0.1, gt=0, description="first perturbation of every parameter")
+    first_change: float = Field(0.01, gt=0, description="change of every parameter in the first step, on average")
     directions: int = Field(1, ge=1, description="perturbations d that a step averages; each costs two passes")
     pilots: int = Field(10, ge=1, description="pairs of passes of the first batch that measure |g| for the gain a")
 
