@@ -19,6 +19,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from labtrain.clock import Clock
 from labtrain.drivers.blocks import NotABlock, read_block
+from labtrain.drivers.emulators.simulation import written
 from labtrain.drivers.fitting import drivers_for
 from labtrain.drivers.instrument import Instrument, InstrumentConfig
 from labtrain.drivers.link import Link
@@ -342,6 +343,10 @@ class ScpiInstrument(Instrument):
     def simulate_shot(self, shot: int) -> None:
         """The next reading belongs to this shot, whatever came before: for emulators alone, when a shot is repeated."""
         self._simulate(f"SIM:SHOT {shot}")
+
+    def simulate_disturb(self, shot: int, name: str, values: dict[str, Any]) -> None:
+        """Something happens to the world behind it, from this shot on: for emulators alone."""
+        self._simulate(f"SIM:DIST '{written(shot, name, values)}'")
 
     def _simulate(self, order: str) -> None:
         if not self.emulated:

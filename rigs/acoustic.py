@@ -135,7 +135,7 @@ class AcousticRig(Rig):
             self._warn_of_mains()
         simulation = None
         if self._world is not None and self._room is not None:
-            simulation = SimulatedRoom(self._world, self._room)
+            simulation = SimulatedRoom(self._world, self._room, self._frames_averaged, self._loudness)
         protocol = ShotProtocol(
             sound,
             tones,
@@ -164,6 +164,16 @@ class AcousticRig(Rig):
             simulation,
             lambda: self.check(),
         )
+
+    @property
+    def _frames_averaged(self) -> int:
+        return self.config.average_periods * self.config.period_frames
+
+    @property
+    def _loudness(self) -> float:
+        """Volume velocity of a speaker at drive 1, as a factor on that of the cavity alone."""
+        flow_m3_s = self.config.shot.level * self.config.converter.flow_full_scale_m3_s
+        return flow_m3_s / self.config.full_drive_m3_s
 
     def _info(self, protocol: ShotProtocol, unit: str) -> LayerInfo:
         config, sound = self.config, protocol.sound
@@ -313,6 +323,13 @@ class AcousticRig(Rig):
     def restart(self, seed: int) -> None:
         """Shot 0 of a trial with its own noise and drift; disturbances are undone."""
         self._opened().restart(seed)
+
+    @property
+    def next_shot(self) -> int:
+        return self._opened().shot
+
+    def _disturb(self, shot: int, name: str, values: dict[str, Any]) -> None:
+        self.world.disturb(name, at_shot=shot, **values)
 
     def provenance(self) -> dict[str, Any]:
         config = self.config

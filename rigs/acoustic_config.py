@@ -13,9 +13,12 @@ from labtrain.drivers.address import SIM
 from labtrain.drivers.device import DeviceConfig
 from labtrain.drivers.emulators.sound import Converter
 from labtrain.drivers.sound import SoundConfig
+from labtrain.errors import InputError
 from labtrain.rigs.recovery import RecoveryConfig
 from labtrain.rigs.rig import RigConfig
 from labtrain.sim.acoustic import AcousticParameters
+from labtrain.sim.acoustic_disturbances import known
+from labtrain.sim.disturbances import Known
 
 _DEFAULT, _CONVERTER = AcousticParameters(), Converter()
 RATE_HZ = 48_000.0  # where no converter says otherwise
@@ -139,6 +142,22 @@ class AcousticConfig(RigConfig):
         if self.tones_hz is None:
             return self.tone_bins
         return tuple(round(tone * self.period_s) for tone in self.tones_hz)
+
+    def disturbances(self) -> Known:
+        """What can happen to the simulated cavity.
+
+        Raises
+        ------
+        InputError
+            If the sound goes to a device, behind which nobody can be told of a disturbance.
+        """
+        if not self.simulated:
+            device = getattr(self.audio, "device", "?")
+            raise InputError(
+                f"rig.audio.device is {device!r}, and what stands before a sound card, real or emulated, cannot be "
+                "disturbed from here; leave the section out, or set rig.audio.device: sim"
+            )
+        return known(self.parameters())
 
     def parameters(self) -> AcousticParameters:
         """The cavity that the config describes.

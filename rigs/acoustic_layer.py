@@ -59,8 +59,8 @@ class CavityLayer(Layer):
     def _measure(self, x: Array) -> Iterator[Shots]:
         done = 0
         while done < len(x):
-            # A chunk ends where the world may drift: then no block is solved twice and one reading describes it.
-            part = x[done : done + HOLD - self.shot % HOLD]
+            # A chunk ends where the world may change: then no block is solved twice in vain, one reading describes it.
+            part = x[done : done + self.world.steady(self.shot)]
             started_s = self._clock.now()
             y = self.world.respond(part, self.shot)
             self.shot += len(part)
@@ -139,8 +139,8 @@ class SoundLayer(Layer):
             )
         done = 0
         while done < len(x):
-            # A simulated room drifts between holds: a chunk ends there, and one reading describes it.
-            still = HOLD - self.shot % HOLD if self._simulation is not None else self._info.max_batch
+            # A simulated room changes at certain shots: a chunk ends there, and one reading describes it.
+            still = self._info.max_batch if self._simulation is None else self._simulation.steady(self.shot)
             shots, failure = self._chunk(x[done : done + min(self._info.max_batch, still)], done, len(x))
             if len(shots):
                 self.shot += len(shots)

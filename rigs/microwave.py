@@ -29,6 +29,7 @@ from labtrain.rigs.microwave_readout import Readout
 from labtrain.rigs.pixel_code import PixelCode
 from labtrain.rigs.recovery import Recovery
 from labtrain.rigs.rig import Rig
+from labtrain.sim.disturbances import Known
 from labtrain.sim.microwave import MicrowaveWorld
 
 log = logging.getLogger("labtrain")
@@ -257,6 +258,17 @@ class MicrowaveRig(Rig):
         """The simulated room in this process, to disturb it; None without one."""
         self.check_owner()
         return self._world
+
+    @property
+    def next_shot(self) -> int:
+        return self._opened().shot
+
+    def disturbances(self) -> Known:
+        self._opened().refuse_if_real()
+        return super().disturbances()
+
+    def _disturb(self, shot: int, name: str, values: dict[str, Any]) -> None:
+        self._opened().disturb(shot, name, values)
 
     def provenance(self) -> dict[str, Any]:
         found: dict[str, Any] = {"fidelity": self.config.fidelity, "instruments": {}}

@@ -79,6 +79,13 @@ class Bench(ABC):
     def restart(self, seed: int) -> None:
         """Shot 0, with this seed where noise is simulated."""
 
+    def refuse_if_real(self) -> None:  # noqa: B027 (a simulated room can be disturbed)
+        """Raise InputError if what stands before the instruments cannot be disturbed by software."""
+
+    @abstractmethod
+    def disturb(self, shot: int, name: str, values: dict[str, Any]) -> None:
+        """Something happens to the simulated room from this shot on."""
+
     @abstractmethod
     def state(self) -> dict[str, Any]:
         """Shot number and what is simulated, JSON-compatible."""
@@ -159,6 +166,9 @@ class RoomBench(Bench):
     def restart(self, seed: int) -> None:
         self.shot = 0
         self.world.restart(seed)
+
+    def disturb(self, shot: int, name: str, values: dict[str, Any]) -> None:
+        self.world.disturb(name, at_shot=shot, **values)
 
     def state(self) -> dict[str, Any]:
         return {"shot": self.shot, "world": self.world.state()}

@@ -17,7 +17,9 @@ from labtrain.registry import resolve
 from labtrain.rigs.pixel_code import PixelCodeConfig
 from labtrain.rigs.recovery import RecoveryConfig
 from labtrain.rigs.rig import RigConfig
+from labtrain.sim.disturbances import Known
 from labtrain.sim.microwave import MicrowaveParameters
+from labtrain.sim.microwave_disturbances import known
 
 _DEFAULT = MicrowaveParameters()
 
@@ -164,6 +166,10 @@ class MicrowaveConfig(RigConfig):
         """The section `vna`."""
         assert isinstance(self.vna, VnaConfig)  # validated
         return self.vna
+
+    def disturbances(self) -> Known:
+        """What can happen to the simulated room; in front of a real one the rig refuses all of it."""
+        return known(self.world.parameters())
 
     @property
     def sections(self) -> dict[str, VnaConfig | MetasurfaceConfig]:

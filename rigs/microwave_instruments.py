@@ -13,7 +13,7 @@ from labtrain.drivers.emulators.simulation import Simulation
 from labtrain.drivers.metasurface.metasurface import Metasurface
 from labtrain.drivers.vna.calibration import Calibration
 from labtrain.drivers.vna.vna import Vna
-from labtrain.errors import InstrumentError, Interrupted, LabtrainError, MeasurementError
+from labtrain.errors import InputError, InstrumentError, Interrupted, LabtrainError, MeasurementError
 from labtrain.rigs.microwave_bench import LARGEST, LONGEST_S, Bench, Complex, Frequencies, Readings, States, written_s
 from labtrain.rigs.recovery import Recovery
 from labtrain.sim.microwave import MicrowaveWorld
@@ -54,6 +54,7 @@ class InstrumentBench(Bench):
         self._radiates = False
         self._in_step = True  # what is simulated will take the next pattern for the shot that it is
         self._seed = 0
+        self._happened: list[list[Any]] = []  # disturbances that emulators in another process were told
         self._identities = ["", ""]
         self._sequence: tuple[States | None, int] = (None, 0)  # which patterns are stored, and from which one on
         self.uploads = 0
@@ -202,22 +203,38 @@ class InstrumentBench(Bench):
         return None
 
     def restart(self, seed: int) -> None:
-        self.shot, self._seed, self._in_step = 0, seed, True
+        self.shot, self._seed, self._in_step, self._happened = 0, seed, True, []
         if self.world is not None:
             self.world.restart(seed)
         elif (emulator := self._emulator) is not None:
             emulator.simulate_restart(seed)
 
+    def refuse_if_real(self) -> None:
+        if self.world is None and self._emulator is None:
+            raise InputError(
+                f"disturbances: {self.vna.name} is {self.vna.identity!r}, a real instrument, and what stands before it "
+                "cannot be disturbed by software; leave the section out, or simulate the rig (address: sim)"
+            )
+
+    def disturb(self, shot: int, name: str, values: dict[str, Any]) -> None:
+        if self.world is not None:
+            self.world.disturb(name, at_shot=shot, **values)
+        elif (emulator := self._emulator) is not None:
+            emulator.simulate_disturb(shot, name, values)
+            self._happened.append([shot, name, values])
+
     def state(self) -> dict[str, Any]:
         if self.world is not None:
             return {"shot": self.shot, "world": self.world.state()}
-        return {"shot": self.shot, "seed": self._seed}
+        return {"shot": self.shot, "seed": self._seed, "disturbances": list(self._happened)}
 
     def restore(self, state: dict[str, Any]) -> None:
         if self.world is not None:
             self.world.restore(state["world"])
-        elif self._seed != state["seed"]:
+        elif (self._seed, self._happened) != (state["seed"], happened := state.get("disturbances", [])):
             self.restart(int(state["seed"]))
+            for shot, name, values in happened:
+                self.disturb(int(shot), name, values)
         self.shot, self._in_step = int(state["shot"]), False
 
     def calm(self) -> None:

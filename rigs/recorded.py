@@ -19,6 +19,8 @@ from labtrain.config import InputPath
 from labtrain.errors import DataError
 from labtrain.layer import Array, Layer, LayerInfo, Shots
 from labtrain.rigs.rig import Rig, RigConfig
+from labtrain.sim.channels import Channels, known
+from labtrain.sim.disturbances import Known
 from labtrain.sim.noise import philox
 from labtrain.twin import WaveTwin, check_pairs, judge
 
@@ -49,6 +51,10 @@ class RecordedRig(Rig):
         seed: int = Field(0, description="of the noise until a trial restarts the rig with its own")
         seconds_per_shot: float = Field(0.25, gt=0, description="what one shot took on the rig that was recorded")
         y_unit: str = Field("arb. unit", description="unit of the recorded responses")
+
+        def disturbances(self) -> Known:
+            """What can happen to inputs and outputs; how many there are, only the file knows."""
+            return known()
 
     config: Config
 
@@ -97,7 +103,8 @@ class RecordedRig(Rig):
             dead_inputs=twin.dead_inputs,
         )
         noise = config.noise_scale * errors if config.noise == "residuals" else None
-        self._layer = RecordedLayer(twin, noise, info, config.seed, self.clock)
+        rms = np.sqrt((y[:fitted] ** 2).mean(axis=0))
+        self._layer = RecordedLayer(twin, noise, info, config.seed, self.clock, rms)
         self.layers = (self._layer,)
 
     def _report(self, twin: WaveTwin) -> None:
@@ -114,10 +121,24 @@ class RecordedRig(Rig):
             )
 
     def restart(self, seed: int) -> None:
-        """Shot 0 of a trial with its own noise."""
+        """Shot 0 of a trial with its own noise; disturbances are undone."""
+        self._opened().restart(seed)
+
+    @property
+    def next_shot(self) -> int:
+        return self._opened().shot
+
+    def disturbances(self) -> Known:
+        info = self._opened().info
+        return known(info.n_in, info.n_out)
+
+    def _disturb(self, shot: int, name: str, values: dict[str, Any]) -> None:
+        self._opened().channels.disturb(name, at_shot=shot, **values)
+
+    def _opened(self) -> RecordedLayer:
         self.check_owner()
         assert self._layer is not None  # open() sets it before it makes this thread the owner
-        self._layer.restart(seed)
+        return self._layer
 
     def provenance(self) -> dict[str, Any]:
         return {
@@ -139,15 +160,20 @@ class RecordedLayer(Layer):
     info : LayerInfo
     seed : int
     clock : Clock
+    rms : ndarray, (n_out,)
+        Of the recorded responses.
     """
 
     name = "recorded"
 
-    def __init__(self, twin: WaveTwin, errors: Array | None, info: LayerInfo, seed: int, clock: Clock) -> None:
+    def __init__(
+        self, twin: WaveTwin, errors: Array | None, info: LayerInfo, seed: int, clock: Clock, rms: Array
+    ) -> None:
         self._twin = twin
         self._errors = errors
         self._info = info
         self._clock = clock
+        self.channels = Channels(info.n_in, info.n_out, rms, _BLOCK)
         self.restart(seed)
 
     @property
@@ -155,29 +181,33 @@ class RecordedLayer(Layer):
         return self._info
 
     def restart(self, seed: int) -> None:
-        """Shot 0 of a trial with its own noise."""
-        self._seed, self._shot = seed, 0
+        """Shot 0 of a trial with its own noise; disturbances are undone."""
+        self._seed, self.shot = seed, 0
+        self.channels.clear()
 
     def _measure(self, x: Array) -> Iterator[Shots]:
         done = 0
         while done < len(x):
-            first = self._shot % _BLOCK
-            part = x[done : done + _BLOCK - first]  # chunks end where blocks of the noise end
+            # Chunks end where blocks of the noise end, and where something happens.
+            first = self.shot % _BLOCK
+            part = x[done : done + int(min(_BLOCK - first, self.channels.steady(self.shot)))]
             started_s = self._clock.now()
-            y = self._twin.predict(part)
+            y = self._twin.predict(self.channels.drives(part, self.shot))
             if self._errors is not None:
-                drawn = philox(self._seed, 0, self._shot // _BLOCK).integers(len(self._errors), size=_BLOCK)
+                drawn = philox(self._seed, 0, self.shot // _BLOCK).integers(len(self._errors), size=_BLOCK)
                 # An amplitude is never negative.
                 y = np.maximum(y + self._errors[drawn[first : first + len(part)]], 0.0)
-            self._shot += len(part)
+            y = self.channels.responses(y, self._seed, self.shot)
+            self.shot += len(part)
             done += len(part)
             yield Shots(part, y, None, np.ones(len(part), dtype=np.int64), started_s)
 
     def state(self) -> dict[str, Any]:
-        return {"seed": self._seed, "shot": self._shot}
+        return {"seed": self._seed, "shot": self.shot, "disturbances": self.channels.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self._seed, self._shot = int(state["seed"]), int(state["shot"])
+        self._seed, self.shot = int(state["seed"]), int(state["shot"])
+        self.channels.restore(state["disturbances"])
 
 
 def _read(path: Path) -> bytes:

@@ -27,6 +27,7 @@ from labtrain.registry import resolve
 from labtrain.rigs.power import RigPower
 from labtrain.rigs.rack import Rack
 from labtrain.safety import Failure, Guard, NotMadeSafe, signals_held
+from labtrain.sim.disturbances import Known, checked
 
 log = logging.getLogger("labtrain")
 
@@ -50,6 +51,16 @@ class RigConfig(Section):
         if getattr(section, "address", None) == SIM:
             raise ValueError("address is sim, and a simulated rig draws no power; give the meter's, or leave it out")
         return section
+
+    def disturbances(self) -> Known:
+        """What can happen to the world that these settings simulate.
+
+        Raises
+        ------
+        InputError
+            If they simulate none that could be disturbed.
+        """
+        raise InputError(f"a rig of type {getattr(self, 'type', '?')!r} simulates nothing that could be disturbed")
 
 
 class Rig(ABC):
@@ -296,6 +307,53 @@ class Rig(ABC):
     def restart(self, seed: int) -> None:  # noqa: ARG002 (hardware has no seed)
         """A new trial begins: simulated worlds restart shot number, noise and drift with this seed."""
         self.check_owner()
+
+    @property
+    def next_shot(self) -> int:
+        """Number of the next shot of the trial in a simulated or emulated world; 0 where none are counted."""
+        return 0
+
+    def disturbances(self) -> Known:
+        """What can happen to the simulated world of this rig, now that it is open.
+
+        Raises
+        ------
+        InputError
+            If it has none, or the instruments are real.
+        """
+        self.check_owner()
+        return self.config.disturbances()
+
+    def disturb(self, name: str, *, at_shot: int | None = None, **values: Any) -> int:
+        """Let something happen to the simulated world, in this process or behind emulators, from a shot on.
+
+        Parameters
+        ----------
+        name : str
+            One of :meth:`disturbances`.
+        at_shot : int, optional
+            First shot of the trial that it is about, from 0; by default the next one.
+        values
+            As that disturbance takes them.
+
+        Returns
+        -------
+        int
+            The shot.
+
+        Raises
+        ------
+        InputError
+            For what the world does not know, or where the instruments are real.
+        """
+        shot = self.next_shot if at_shot is None else at_shot
+        kind = getattr(self.config, "type", type(self).__name__)
+        self._disturb(shot, name, checked(f"{kind} rig", self.disturbances(), name, values))
+        return shot
+
+    def _disturb(self, shot: int, name: str, values: dict[str, Any]) -> None:
+        """Tell the world; name and values have been checked against :meth:`disturbances`."""
+        raise NotImplementedError(f"{type(self).__name__}: whoever has disturbances tells its world of them")
 
     @abstractmethod
     def provenance(self) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 from labtrain.drivers.emulators.sound import SoundRoom
@@ -21,10 +23,16 @@ class SimulatedRoom:
         Temperature, discs, the seed.
     room : SoundRoom
         In front of a CavityWaveform of that world.
+    frames : int
+        That are averaged to an amplitude.
+    loudness : float
+        Of the speakers, as a factor on that of the cavity alone.
     """
 
-    def __init__(self, world: AcousticWorld, room: SoundRoom) -> None:
-        self._world, self._room = world, room
+    def __init__(self, world: AcousticWorld, room: SoundRoom, frames: int, loudness: float) -> None:
+        self._world, self._room, self._converter = world, room, room.converter
+        # White noise of an RMS s gives each quadrature of an amplitude over n frames a deviation of s sqrt(2 / n).
+        self._noise_per_pascal = math.sqrt(frames / 2.0) * loudness
 
     def begin(self, shot: int, attempt: int) -> int:
         """A playback begins with this shot: silence, the cavity as it is then, noise of this shot and attempt.
@@ -38,8 +46,17 @@ class SimulatedRoom:
         assert isinstance(cavity, CavityWaveform)
         cavity.follow(shot)
         number = shot * ATTEMPTS + (attempt if attempt == COMMISSIONING else attempt % COMMISSIONING)
+        noise_pa = self._converter.noise_pa
+        if more := self._world.more_noise(shot):
+            rms_pa = math.sqrt(float((self._world.rms_pa**2).mean()))
+            noise_pa = math.hypot(noise_pa, more * rms_pa * self._noise_per_pascal)
+        self._room.converter = replace(self._converter, noise_pa=noise_pa)
         self._room.begin(self._world.seed, number)
         return number
+
+    def steady(self, shot: int) -> int:
+        """Shots from this one on during which the cavity stays as it is."""
+        return self._world.steady(shot)
 
     def restart(self, seed: int) -> None:
         """Another seed for noise and drift; disturbances are undone."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from labtrain.errors import InputError
 
 
 class Pixels:
@@ -68,6 +71,10 @@ class Network:
 
     def restart(self, seed: int) -> None:
         """Without noise there is nothing to begin anew."""
+
+    def disturb(self, name: str, *, at_shot: int = 0, **values: Any) -> None:  # noqa: ARG002 (nothing can change)
+        """Refuse it, for nothing can happen to a formula."""
+        raise InputError(f"plain network: unknown disturbance {name!r}; known: none")
 
     def begin_shot(self, shot: int) -> None:
         """Without noise all shots are alike."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -54,6 +54,9 @@ class NetworkPort(Protocol):
 
     def begin_shot(self, shot: int) -> None:
         """The next sweep belongs to this shot, whatever came before: for a shot that is repeated."""
+
+    def disturb(self, name: str, *, at_shot: int = 0, **values: Any) -> None:
+        """Something happens to the world, for the answers to this shot and later ones; InputError for what cannot."""
 
 
 class SensorPort(Protocol):

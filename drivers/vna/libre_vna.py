@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from labtrain.drivers.emulators.simulation import written
 from labtrain.drivers.instrument import Command
 from labtrain.drivers.scpi import Identity, ScpiInstrument, integer, text
 from labtrain.drivers.vna.calibration import Calibration
@@ -272,6 +273,11 @@ class LibreVna(Vna, ScpiInstrument):
             self.fence_timeout_s = patience_s
         if answer.upper() != b"FALSE":
             raise self.confused(_OFF, answer, "RF off")
+
+    # -- simulation ----------------------------------------------------------------------------------------------
+
+    def simulate_disturb(self, shot: int, name: str, values: dict[str, Any]) -> None:
+        self._simulate(f"SIM:DIST {written(shot, name, values).encode('utf-8').hex()}")
 
     # -- settings ------------------------------------------------------------------------------------------------
 

@@ -10,13 +10,17 @@ The echo makes every answer say what it answers.
 
 from __future__ import annotations
 
+from typing import Any
+
 from labtrain.clock import Clock
+from labtrain.drivers.emulators.simulation import written
 from labtrain.drivers.instrument import Instrument, InstrumentConfig
 from labtrain.drivers.link import Link
 from labtrain.errors import InstrumentError, LinkDesync, LinkTimeout
 
 PROMPT = b"ch> "
 LONGEST_LINE = 48  # characters its input buffer holds
+PIECE = 24  # of what is told in pieces
 
 TAKE_BACK = b"\b" * LONGEST_LINE  # whatever half a line an earlier program left there
 _SHOWN = 60
@@ -101,6 +105,13 @@ class NanoVnaShell(Instrument):
     def simulate_shot(self, shot: int) -> None:
         """The next reading belongs to this shot, whatever came before: for emulators alone, when a shot is repeated."""
         self._simulate(f"simulate shot {shot}")
+
+    def simulate_disturb(self, shot: int, name: str, values: dict[str, Any]) -> None:
+        """Something happens to the world behind it, from this shot on: for emulators alone."""
+        digits = written(shot, name, values).encode("utf-8").hex()  # in pieces, for lines are short
+        for first in range(0, len(digits), PIECE):
+            self._simulate(f"simulate disturb {digits[first : first + PIECE]}")
+        self._simulate("simulate disturb end")
 
     def _simulate(self, order: str) -> None:
         if not self.emulated:

@@ -15,7 +15,7 @@ WRITE, WRITE2, WRITE4, WRITE8, WRITE_FIFO = 0x20, 0x21, 0x22, 0x23, 0x28
 
 START, STEP, POINTS, VALUES, FIFO, POWER = 0x00, 0x10, 0x20, 0x22, 0x30, 0x42
 VARIANT, PROTOCOL, HARDWARE, FIRMWARE_MAJOR, FIRMWARE_MINOR = 0xF0, 0xF1, 0xF2, 0xF3, 0xF4
-SEED, SHOT = 0xE0, 0xE8  # of the emulator alone
+DISTURB, SEED, SHOT = 0xD8, 0xE0, 0xE8  # of the emulator alone
 EMULATED_HARDWARE = 238  # no revision of a real board
 
 INDICATED = ord("2")  # answer to INDICATE

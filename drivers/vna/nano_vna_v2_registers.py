@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from labtrain.clock import Clock
+from labtrain.drivers.emulators.simulation import written
 from labtrain.drivers.instrument import Instrument, InstrumentConfig
 from labtrain.drivers.link import Link
 from labtrain.drivers.vna import nano_vna_v2_protocol as v2
@@ -105,6 +108,12 @@ class NanoVnaV2Registers(Instrument):
     def simulate_shot(self, shot: int) -> None:
         """The next reading belongs to this shot, whatever came before: for emulators alone, when a shot is repeated."""
         self._simulate(v2.SHOT, shot)
+
+    def simulate_disturb(self, shot: int, name: str, values: dict[str, Any]) -> None:
+        """Something happens to the world behind it, from this shot on: for emulators alone."""
+        told = written(shot, name, values).encode("utf-8") + b"\0"
+        for first in range(0, len(told), 8):  # a register holds so many bytes; the rest of the last one is 0
+            self._simulate(v2.DISTURB, int.from_bytes(told[first : first + 8], "little"))
 
     def _simulate(self, address: int, value: int) -> None:
         if not self.emulated:

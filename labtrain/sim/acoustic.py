@@ -11,15 +11,18 @@ Column order: input = speaker * tones + tone, output = microphone * tones + tone
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from labtrain.errors import InputError, MeasurementError
-from labtrain.limits import did_you_mean
+from labtrain.sim.acoustic_disturbances import Altered, Wiring, altered, known, own
 from labtrain.sim.cavity import AcousticParameters, Cavity, place, speed_of_sound_m_s
+from labtrain.sim.disturbances import Event, Events, Known, RefusedDisturbance, checked
 from labtrain.sim.harmonic_balance import Balance, HarmonicBalance
 from labtrain.sim.modes import CavityModes, Disc, cavity_modes
 from labtrain.sim.noise import DRIFT, NOISE, REFERENCE, block_normals, philox, random_walk
@@ -30,7 +33,8 @@ Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
 BLOCK = 16  # shots solved together; shot k is row k % BLOCK of its block, whatever batch it came in
-HOLD = 256  # shots during which temperature and scatterers stand still; a multiple of BLOCK
+HOLD = 256  # shots during which the temperature does not drift; a multiple of BLOCK
+COLDEST_C, WARMEST_C = -100.0, 200.0  # between which dry air is a gas like any other
 _REFERENCE_BLOCKS = 4
 
 
@@ -61,9 +65,10 @@ class AcousticWorld:
     """The cavity as a function of drive and shot number.
 
     Noise is complex Gaussian: each quadrature of each output has a standard deviation of ``noise`` times the rms
-    amplitude of that output over a fixed set of random drives. Temperature and scatterers move between holds of 256
-    shots, as a function of the shot number. Both are counter-based, and shots are solved in blocks of fixed size in
-    which each has its place: the answer to a shot is bit for bit the same in whatever batch it is asked for.
+    amplitude of that output over a fixed set of random drives. The temperature drifts between holds of 256 shots, as a
+    function of the shot number; disturbances happen at any shot. Noise and drift are counter-based, and shots are
+    solved in blocks of fixed size in which each has its place: the answer to a shot is bit for bit the same in whatever
+    batch it is asked for.
 
     Parameters
     ----------
@@ -76,10 +81,10 @@ class AcousticWorld:
         self.parameters = parameters
         self.seed = seed
         self.geometry = place(parameters)
-        self._temperature_offset_k = 0.0
-        self._disc_offset_m = [(0.0, 0.0)] * parameters.discs
+        self._events = Events(*own(parameters))
+        self._altered: dict[int, Altered] = {}
         self._modes: dict[tuple[Disc, ...], CavityModes] = {}
-        self._airs: dict[tuple[float, tuple[Disc, ...]], HeldAir] = {}
+        self._airs: dict[tuple[float, tuple[Disc, ...], Wiring], HeldAir] = {}
         tones = np.arange(len(parameters.tone_bins))
         # Newman's phases, pi t^2 / T: a low crest factor (Boyd, IEEE Trans. Circuits Syst. 33:1018, 1986).
         self._phasor = np.exp(1j * np.pi * tones**2 / len(tones))[:, None, None]
@@ -136,19 +141,35 @@ class AcousticWorld:
 
     def environment(self, shot: int) -> dict[str, float]:
         """Readings at a shot: ``temperature_c``."""
-        return {"temperature_c": self._temperature_c(shot // HOLD)}
+        return {"temperature_c": self._temperature_c(shot, self._after(shot))}
+
+    def steady(self, shot: int) -> int:
+        """Shots from this one on, up to the end of a hold, during which the cavity stays as it is."""
+        return int(min(HOLD - shot % HOLD, self._events.still(shot)))
+
+    def more_noise(self, shot: int) -> float:
+        """What disturbances have added to the noise by a shot, as a share of each output's rms amplitude."""
+        return self._after(shot).noise
 
     def air(self, shot: int) -> HeldAir:
         """Everything linear as it is at a shot."""
-        hold = shot // HOLD
-        discs, temperature_c = self._discs(hold), self._temperature_c(hold)
-        if (temperature_c, discs) not in self._airs:
+        now = self._after(shot)
+        discs, temperature_c = self._discs(now), self._temperature_c(shot, now)
+        if (temperature_c, discs, now.wiring) not in self._airs:
             if discs not in self._modes:
                 p = self.parameters
                 highest = 2.0 * np.pi * p.highest_mode_hz / speed_of_sound_m_s(p.temperature_c)
                 _keep(self._modes, discs, cavity_modes((p.length_m, p.width_m, p.height_m), discs, highest))
-            _keep(self._airs, (temperature_c, discs), self._hold(temperature_c, self._modes[discs]))
-        return self._airs[temperature_c, discs]
+            held = self._hold(temperature_c, self._modes[discs], now.wiring)
+            _keep(self._airs, (temperature_c, discs, now.wiring), held)
+        return self._airs[temperature_c, discs, now.wiring]
+
+    def _after(self, shot: int) -> Altered:
+        """What the disturbances have made of the cavity by a shot."""
+        happened = self._events.until(shot)
+        if len(happened) not in self._altered:
+            self._altered[len(happened)] = altered(self.parameters, happened)
+        return self._altered[len(happened)]
 
     def _respond(self, drive: ArrayLike, first_shot: int, noisy: bool) -> Array:
         rows = np.asarray(drive, dtype=np.float64)
@@ -160,21 +181,23 @@ class AcousticWorld:
         done = 0
         while done < len(rows):
             block, row = divmod(first_shot + done, BLOCK)
-            used = slice(row, min(BLOCK, row + len(rows) - done))
+            # A block in which something happens is solved twice, before and after.
+            used = slice(row, min(BLOCK, row + len(rows) - done, row + self.steady(first_shot + done)))
             padded = np.zeros((BLOCK, self.n_in))
             count = used.stop - used.start
             padded[used] = rows[done : done + count]
             pressure = self._block(padded, block * BLOCK, used)
-            if noisy and self.parameters.noise > 0:
+            noise_pa = self._noise_at(first_shot + done) if noisy else None
+            if noise_pa is not None:
                 normals = block_normals(self.seed, NOISE, block, (2, BLOCK, self.n_out))
-                pressure = pressure + self._noise_pa * (normals[0] + 1j * normals[1])
+                pressure = pressure + noise_pa * (normals[0] + 1j * normals[1])
             y[done : done + count] = np.abs(pressure)[used]
             done += count
         return y
 
     def _block(self, drive: Array, first_shot: int, used: slice) -> Complex:
         """Complex pressures (BLOCK, n_out) of a block; raises for the first used shot that went wrong."""
-        air, p = self.air(first_shot), self.parameters
+        air, p = self.air(first_shot + used.start), self.parameters
         tones = self.phasors(drive)
         force = self._force(air, tones)
         balance = air.solver.solve(force)
@@ -198,23 +221,29 @@ class AcousticWorld:
         force[list(p.tone_bins)] = 0.5 * (air.force @ tones)
         return force
 
-    def _temperature_c(self, hold: int) -> float:
-        p = self.parameters
+    def _temperature_c(self, shot: int, now: Altered) -> float:
+        p, hold = self.parameters, shot // HOLD
         sine = np.sin(2.0 * np.pi * hold * HOLD / p.drift_period_shots)
         walk = random_walk(self.seed, DRIFT, hold) if p.drift_walk_k > 0 else 0.0
-        return float(p.temperature_c + self._temperature_offset_k + p.drift_sine_k * sine + p.drift_walk_k * walk)
+        kelvin = now.kelvin_at(hold * HOLD)
+        found = float(p.temperature_c + kelvin + p.drift_sine_k * sine + p.drift_walk_k * walk)
+        if not COLDEST_C <= found <= WARMEST_C:
+            raise MeasurementError(
+                f"acoustic world: at shot {shot} the air would have {found:.4g} degrees Celsius, allowed {COLDEST_C:g} to "
+                f"{WARMEST_C:g}; let it drift less"
+            )
+        return found
 
-    def _discs(self, hold: int) -> tuple[Disc, ...]:
-        moves_at = self.parameters.scatterer_moves_at_shot
-        bump = self.parameters.scatterer_move_m if moves_at is not None and hold * HOLD >= moves_at else 0.0
+    def _discs(self, now: Altered) -> tuple[Disc, ...]:
         return tuple(
-            Disc(disc.x_m + dx + (bump if index == 0 else 0.0), disc.y_m + dy, disc.radius_m)
-            for index, (disc, (dx, dy)) in enumerate(zip(self.geometry.discs, self._disc_offset_m, strict=True))
+            Disc(disc.x_m + dx, disc.y_m + dy, disc.radius_m)
+            for disc, (dx, dy) in zip(self.geometry.discs, now.moved_m, strict=True)
         )
 
-    def _hold(self, temperature_c: float, modes: CavityModes) -> HeldAir:
+    def _hold(self, temperature_c: float, modes: CavityModes, wiring: Wiring) -> HeldAir:
         p = self.parameters
         cavity = Cavity(p, self.geometry, modes, temperature_c)
+        wiring.connect(cavity)
         omega = np.asarray(2.0 * np.pi * p.bin_hz * np.arange(p.bins), dtype=np.float64)
         tones = list(p.tone_bins)
         r, s, m = cavity.at_membranes, cavity.at_speakers, cavity.at_microphones
@@ -239,52 +268,65 @@ class AcousticWorld:
         drive = philox(self.parameters.geometry_seed, REFERENCE).random((_REFERENCE_BLOCKS * BLOCK, self.n_in))
         return np.asarray(self.parameters.noise * np.sqrt((self.respond_without_noise(drive) ** 2).mean(axis=0)))
 
+    def _noise_at(self, shot: int) -> Array | None:
+        """As :meth:`_reference_noise`, with what disturbances have added; None for silence."""
+        more = self._after(shot).noise
+        if more:
+            return math.hypot(self.parameters.noise, more) * self.rms_pa
+        return self._noise_pa if self.parameters.noise > 0 else None
+
+    @cached_property
+    def rms_pa(self) -> Array:
+        """Amplitude of each output over the fixed set of random drives, undisturbed, rms, (n_out,), in pascal."""
+        return AcousticWorld(replace(self.parameters, noise=1.0, scatterer_moves_at_shot=None), 0)._noise_pa
+
     def restart(self, seed: int) -> None:
         """Another seed for noise and drift; disturbances are undone."""
         self.seed = seed
-        self._temperature_offset_k = 0.0
-        self._disc_offset_m = [(0.0, 0.0)] * self.parameters.discs
+        self._events.clear()
+        self._altered.clear()
 
-    def disturb(self, name: str, **values: float) -> None:
-        """Change the world as a lab would: ``"temperature", kelvin=0.5`` or ``"scatterer", disc=0, dx_m=0.01, dy_m=0``.
+    @property
+    def disturbances(self) -> Known:
+        """What can happen to this cavity."""
+        return known(self.parameters)
+
+    def disturb(self, name: str, *, at_shot: int = 0, **values: Any) -> None:
+        """Change the cavity from a shot on: ``"temperature", kelvin=0.5``; :attr:`disturbances` has names and values.
 
         Raises
         ------
-        InputError
-            For an unknown name, other values than these, or a disc that does not exist.
+        RefusedDisturbance
+            For an unknown name, other values than these, values out of range, or a disc that would leave the cavity or
+            run into another one.
         """
-        wanted = {"temperature": {"kelvin"}, "scatterer": {"disc", "dx_m", "dy_m"}}
-        if name not in wanted:
-            raise InputError(
-                f"acoustic world: unknown disturbance {name!r}{did_you_mean(name, wanted)}; known: {', '.join(wanted)}"
-            )
-        if set(values) != wanted[name]:
-            raise InputError(
-                f"acoustic world: disturbance {name!r} takes {', '.join(sorted(wanted[name]))}, "
-                f"got {', '.join(sorted(values)) or 'nothing'}"
-            )
-        if name == "temperature":
-            self._temperature_offset_k += float(values["kelvin"])
-            return
-        disc = int(values["disc"])
-        if not 0 <= disc < self.parameters.discs:
-            raise InputError(f"acoustic world: no disc {disc}, there are {self.parameters.discs}, counted from 0")
-        dx, dy = self._disc_offset_m[disc]
-        self._disc_offset_m[disc] = (dx + float(values["dx_m"]), dy + float(values["dy_m"]))
+        self._events.add(Event(at_shot, name, checked("acoustic world", self.disturbances, name, values)))
+        self._altered.clear()
+        if name == "scatterer":
+            self._check_discs()
+
+    def _check_discs(self) -> None:
+        p, placed = self.parameters, self._discs(altered(self.parameters, self._events.until(2**63)))
+        for number, disc in enumerate(placed):
+            r = disc.radius_m
+            inside = r <= disc.x_m <= p.length_m - r and r <= disc.y_m <= p.width_m - r
+            others = (*placed[:number], *placed[number + 1 :])
+            if not inside or any(math.hypot(disc.x_m - o.x_m, disc.y_m - o.y_m) < r + o.radius_m for o in others):
+                end = "run into another one" if inside else "leave the cavity"
+                raise RefusedDisturbance(
+                    "acoustic world", "dx_m", f"disturbance 'scatterer': disc {number} would {end} at ({disc.x_m:.3g} "
+                    f"m, {disc.y_m:.3g} m); move it less, or elsewhere"
+                )  # fmt: skip
 
     def state(self) -> dict[str, Any]:
         """Seed and disturbances, JSON-compatible. The shot number is the caller's to keep."""
-        return {
-            "seed": self.seed,
-            "temperature_offset_k": self._temperature_offset_k,
-            "disc_offset_m": [list(offset) for offset in self._disc_offset_m],
-        }
+        return {"seed": self.seed, "disturbances": self._events.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Return to a state that :meth:`state` gave."""
         self.seed = int(state["seed"])
-        self._temperature_offset_k = float(state["temperature_offset_k"])
-        self._disc_offset_m = [(float(dx), float(dy)) for dx, dy in state["disc_offset_m"]]
+        self._events.restore(state["disturbances"])
+        self._altered.clear()
 
 
 def _keep(cache: dict[Any, Any], key: Any, value: Any) -> None:

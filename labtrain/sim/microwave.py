@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from labtrain.errors import InputError
-from labtrain.limits import did_you_mean
+from labtrain.sim.disturbances import Event, Events, Known, checked
 from labtrain.sim.enclosure import Enclosure
+from labtrain.sim.microwave_disturbances import Altered, altered, known, own
 from labtrain.sim.receivers import HOLD, NOMINAL_DBM, Receivers
 from labtrain.sim.room import MicrowaveParameters
 
@@ -45,6 +46,7 @@ class MicrowaveWorld:
         self.parameters = parameters
         self.seed = seed
         self._enclosure, self._receivers = Enclosure(parameters), Receivers(parameters)
+        self._events = Events(*own(parameters))
         self._pattern: States = np.zeros(parameters.pixels, dtype=np.int64)
         self._shot, self._sweeps = 0, 0
 
@@ -148,7 +150,7 @@ class MicrowaveWorld:
         return self._respond(states, first_shot, 0, frequencies_hz, ports, if_bandwidth_hz, power_dbm, averages)
 
     def s_matrix(self, patterns: ArrayLike, frequencies_hz: ArrayLike, *, shot: int = 0) -> Complex:
-        """Without noise and drift, as the room stands at a shot.
+        """Without noise and drift, as the room stands at a shot; cables and their order are not part of it.
 
         Parameters
         ----------
@@ -162,49 +164,39 @@ class MicrowaveWorld:
         """
         states, f = self._patterns(np.asarray(patterns)), _frequencies(frequencies_hz)
         pairs = [(to + 1, source + 1) for to in range(self.n_ports) for source in range(self.n_ports)]
-        s = self._enclosure.reduced(f, shot).s_parameters(states, pairs)
+        now = self._after(shot)
+        s = self._enclosure.reduced(f * now.stretch, now.moved_m).s_parameters(_stuck(states, now), pairs)
         return np.ascontiguousarray(s.transpose(0, 2, 1)).reshape(len(states), len(f), self.n_ports, self.n_ports)
 
     def s_matrix_unreduced(self, patterns: ArrayLike, frequencies_hz: ArrayLike, *, shot: int = 0) -> Complex:
         """As :meth:`s_matrix`, by one solve with all dipoles for each pattern and frequency: slow, for comparison."""
-        return self._enclosure.unreduced(self._patterns(np.asarray(patterns)), shot, _frequencies(frequencies_hz))
+        states, f, now = self._patterns(np.asarray(patterns)), _frequencies(frequencies_hz), self._after(shot)
+        return self._enclosure.unreduced(_stuck(states, now), now.moved_m, f * now.stretch)
 
     def restart(self, seed: int) -> None:
         """Shot 0 again, with this seed for noise and drift; disturbances are undone, the pattern stays."""
         self.seed = seed
-        self._enclosure.offset_m = [(0.0, 0.0)] * self.parameters.scatterers
-        self._receivers.restart()
+        self._events.clear()
         self.begin_shot(0)
 
-    def disturb(self, name: str, **values: float) -> None:
-        """Change the world: ``"scatterer", scatterer=0, dx_m=0.01, dy_m=0`` or ``"cable", db=-0.1, rad=0.2``.
+    @property
+    def disturbances(self) -> Known:
+        """What can happen to this room."""
+        return known(self.parameters)
+
+    def disturb(self, name: str, *, at_shot: int = 0, **values: Any) -> None:
+        """Change the room from a shot on: ``"cable", db=-0.1, rad=0.2``; :attr:`disturbances` has names and values.
 
         Raises
         ------
-        InputError
-            For an unknown name, other values than these, or a scatterer that does not exist.
+        RefusedDisturbance
+            For an unknown name, other values than these, or values out of range.
         """
-        wanted = {"scatterer": {"scatterer", "dx_m", "dy_m"}, "cable": {"db", "rad"}}
-        if name not in wanted:
-            raise InputError(
-                f"microwave world: unknown disturbance {name!r}{did_you_mean(name, wanted)}; known: {', '.join(wanted)}"
-            )
-        if set(values) != wanted[name]:
-            raise InputError(
-                f"microwave world: disturbance {name!r} takes {', '.join(sorted(wanted[name]))}, "
-                f"got {', '.join(sorted(values)) or 'nothing'}"
-            )
-        if name == "cable":
-            self._receivers.cable_db += float(values["db"])
-            self._receivers.cable_rad += float(values["rad"])
-            return
-        which = int(values["scatterer"])
-        if not 0 <= which < self.parameters.scatterers:
-            raise InputError(
-                f"microwave world: no scatterer {which}, there are {self.parameters.scatterers}, counted from 0"
-            )
-        dx, dy = self._enclosure.offset_m[which]
-        self._enclosure.offset_m[which] = (dx + float(values["dx_m"]), dy + float(values["dy_m"]))
+        self._events.add(Event(at_shot, name, checked("microwave world", self.disturbances, name, values)))
+
+    def _after(self, shot: int) -> Altered:
+        """What the disturbances have made of the room by a shot."""
+        return altered(self.parameters, self._events.until(shot))
 
     def state(self) -> dict[str, Any]:
         """Seed, pattern, shot and disturbances, JSON-compatible."""
@@ -213,9 +205,7 @@ class MicrowaveWorld:
             "pattern": self._pattern.tolist(),
             "shot": self._shot,
             "sweeps": self._sweeps,
-            "scatterer_offset_m": [list(offset) for offset in self._enclosure.offset_m],
-            "cable_db": self._receivers.cable_db,
-            "cable_rad": self._receivers.cable_rad,
+            "disturbances": self._events.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -223,8 +213,7 @@ class MicrowaveWorld:
         self.seed = int(state["seed"])
         self._pattern = np.array(state["pattern"], dtype=np.int64)
         self._shot, self._sweeps = int(state["shot"]), int(state["sweeps"])
-        self._enclosure.offset_m = [(float(dx), float(dy)) for dx, dy in state["scatterer_offset_m"]]
-        self._receivers.cable_db, self._receivers.cable_rad = float(state["cable_db"]), float(state["cable_rad"])
+        self._events.restore(state["disturbances"])
 
     def _respond(
         self,
@@ -239,11 +228,37 @@ class MicrowaveWorld:
     ) -> Complex:
         f = _frequencies(frequencies_hz)
         self._check(ports, if_bandwidth_hz, averages)
+        found = [
+            self._between(
+                patterns[span], first_shot + span.start, sweep, f, ports, if_bandwidth_hz, power_dbm, averages
+            )
+            for span in self._events.spans(first_shot, len(patterns))
+        ]
+        return found[0] if len(found) == 1 else np.concatenate(found)
+
+    def _between(
+        self,
+        patterns: States,
+        first_shot: int,
+        sweep: int,
+        f: Array,
+        ports: Sequence[tuple[int, int]],
+        if_bandwidth_hz: float,
+        power_dbm: float | None,
+        averages: int,
+    ) -> Complex:
+        """Successive shots during which nothing happens."""
+        now, s = self._after(first_shot), None
+        if power_dbm is not None:
+            connected = [(now.antenna_of[to - 1] + 1, now.antenna_of[source - 1] + 1) for to, source in ports]
+            room = self._enclosure.reduced(f * now.stretch, now.moved_m)
+            s = room.s_parameters(_stuck(patterns, now), connected)
         return self._receivers.read(
-            None if power_dbm is None else self._enclosure.s_parameters(patterns, first_shot, f, ports),
+            s,
             ports,
             (len(patterns), len(ports), len(f)),
             (self.seed, first_shot, sweep),
+            now,
             if_bandwidth_hz=if_bandwidth_hz,
             power_dbm=power_dbm,
             averages=averages,
@@ -268,6 +283,16 @@ class MicrowaveWorld:
             raise InputError(
                 f"microwave world: IF bandwidth {if_bandwidth_hz:g} Hz and {averages} averages must be positive"
             )
+
+
+def _stuck(patterns: States, now: Altered) -> States:
+    """What the pixels show of patterns (n, n_pixels)."""
+    if not now.stuck:
+        return patterns
+    shown = patterns.copy()
+    for pixel, state in now.stuck:
+        shown[:, pixel] = state
+    return shown
 
 
 def _shot_number(shot: int) -> int:

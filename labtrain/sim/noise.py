@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-NOISE, DRIFT, REFERENCE, GEOMETRY = range(4)  # streams: what the numbers are for
+NOISE, DRIFT, REFERENCE, GEOMETRY, ADDED = range(5)  # streams: what the numbers are for
 
 _WORD = (1 << 64) - 1
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from labtrain.sim.microwave_disturbances import Altered
 from labtrain.sim.noise import DRIFT, NOISE, philox
 from labtrain.sim.room import MicrowaveParameters
 
@@ -35,11 +36,6 @@ class Receivers:
     def __init__(self, parameters: MicrowaveParameters) -> None:
         self._p = parameters
         self._walks: dict[tuple[int, int, int], float] = {}
-        self.restart()
-
-    def restart(self) -> None:
-        """Undo disturbances."""
-        self.cable_db, self.cable_rad = 0.0, 0.0
 
     def read(
         self,
@@ -47,6 +43,7 @@ class Receivers:
         ports: Sequence[tuple[int, int]],
         shape: tuple[int, int, int],
         key: tuple[int, int, int],
+        altered: Altered,
         *,
         if_bandwidth_hz: float,
         power_dbm: float | None,
@@ -62,6 +59,8 @@ class Receivers:
             The pairs, counted from 1. The noise of one does not depend on which others are read with it.
         shape : (n, pairs, points)
         key : (seed, first shot, number of the sweep within each shot)
+        altered : Altered
+            What disturbances have done to cables and noise, the same for all these shots.
         if_bandwidth_hz, power_dbm, averages
             As for a sweep.
 
@@ -79,20 +78,25 @@ class Receivers:
         noise = p.noise_dbm_hz + 10.0 * math.log10(0.5 * if_bandwidth_hz / averages) - dbm
         readings = 10.0 ** (noise / 20.0) * normals[:, :, 0]
         if s is not None:
-            factor = p.trace_noise * math.sqrt(0.5 * if_bandwidth_hz / NOMINAL_HZ / averages) * normals[:, :, 1]
+            trace_noise = math.hypot(p.trace_noise, altered.noise) if altered.noise else p.trace_noise
+            factor = trace_noise * math.sqrt(0.5 * if_bandwidth_hz / NOMINAL_HZ / averages) * normals[:, :, 1]
             factor[..., 0] += 1.0
-            cables = np.array([self._cables(seed, first_shot + row) for row in range(n)]).reshape(n, 1, 1, 2)
-            readings += _product(
-                _product(cables, factor), np.ascontiguousarray(s).view(np.float64).reshape(factor.shape)
-            )
+            cables = np.array([self._cables(seed, first_shot + row, altered) for row in range(n)]).reshape(n, 1, 1, 2)
+            true = np.ascontiguousarray(s).view(np.float64).reshape(factor.shape)
+            if any(altered.antenna_db):
+                antennas = [[altered.antenna_of[port - 1] for port in pair] for pair in ports]
+                db = np.array([sum(altered.antenna_db[antenna] for antenna in pair) for pair in antennas])
+                true = 10.0 ** (db / 20.0)[:, None, None] * true
+            readings += _product(_product(cables, factor), true)
         return np.asarray(readings.view(np.complex128)[..., 0])
 
-    def _cables(self, seed: int, shot: int) -> tuple[float, float]:
+    def _cables(self, seed: int, shot: int, altered: Altered) -> tuple[float, float]:
         """Complex gain at a shot: real and imaginary part."""
         p = self._p
         sine = math.sin(2.0 * math.pi * shot / p.drift_period_shots)
-        db = self.cable_db + p.drift_sine_db * sine
-        rad = self.cable_rad + p.drift_sine_rad * sine
+        db, rad = altered.cables_at(shot)
+        db += p.drift_sine_db * sine
+        rad += p.drift_sine_rad * sine
         if p.drift_walk_db:
             db += p.drift_walk_db * self._walk(seed, 0, shot)
         if p.drift_walk_rad:

@@ -69,6 +69,9 @@ class Witness:
     def begin_shot(self, shot: int) -> None:
         self.network.begin_shot(shot)
 
+    def disturb(self, name: str, *, at_shot: int = 0, **values: Any) -> None:
+        self.network.disturb(name, at_shot=at_shot, **values)
+
 
 MakeEmulator = Callable[..., Emulator]
 MakeOutlet = Callable[[str, Emulator, Clock], Outlet]

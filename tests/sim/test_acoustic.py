@@ -123,7 +123,7 @@ def test_a_disturbed_world_comes_back_from_its_state(own_world):
     state = json.loads(json.dumps(own_world.state()))
     disturbed = own_world.respond(DRIVE[:5], 40)
     own_world.restart(9)
-    assert own_world.state()["seed"] == 9 and own_world.state()["temperature_offset_k"] == 0
+    assert own_world.state()["seed"] == 9 and own_world.state()["disturbances"] == []
     assert not np.array_equal(own_world.respond(DRIVE[:5], 40), disturbed)
     own_world.restore(state)
     np.testing.assert_array_equal(own_world.respond(DRIVE[:5], 40), disturbed)
@@ -168,7 +168,7 @@ def test_drives_that_do_not_fit_are_refused(world, drive):
     [
         ("temperatur", {}, r"unknown disturbance 'temperatur' \(did you mean temperature\?\)"),
         ("temperature", {"celsius": 1.0}, "takes kelvin, got celsius"),
-        ("scatterer", {"disc": 3, "dx_m": 0.0, "dy_m": 0.0}, "no disc 3, there are 3, counted from 0"),
+        ("scatterer", {"disc": 3, "dx_m": 0.0, "dy_m": 0.0}, "asked disc 3, allowed a whole number, 0 to 2"),
     ],
 )
 def test_disturbances_that_do_not_exist_are_refused(own_world, name, values, message):

@@ -405,9 +405,18 @@ def test_a_negative_shot_is_refused(world):
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("cabel", {}, "unknown disturbance 'cabel' (did you mean cable?); known: scatterer, cable"),
+        (
+            "cabel",
+            {},
+            "unknown disturbance 'cabel' (did you mean cable?); known: scatterer, pixels, temperature, cable, "
+            "antenna, ports, noise, drift",
+        ),
         ("cable", {"db": 1.0}, "disturbance 'cable' takes db, rad, got db"),
-        ("scatterer", {"scatterer": 16, "dx_m": 0, "dy_m": 0}, "no scatterer 16, there are 16, counted from 0"),
+        (
+            "scatterer",
+            {"scatterer": 16, "dx_m": 0, "dy_m": 0},
+            "disturbance 'scatterer': asked scatterer 16, allowed a whole number, 0 to 15",
+        ),
     ],
 )
 def test_disturbances_that_do_not_exist_are_refused(own_world, name, values, message):

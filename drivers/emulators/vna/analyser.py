@@ -16,10 +16,12 @@ from labtrain.drivers.emulators.ports import NetworkPort
 from labtrain.drivers.emulators.scpi.emulator import ScpiEmulator
 from labtrain.drivers.emulators.scpi.status import ScpiError
 from labtrain.drivers.emulators.scpi.table import Answer, command, query
-from labtrain.drivers.emulators.scpi.values import Boolean, Number
+from labtrain.drivers.emulators.scpi.values import Boolean, Number, Text
+from labtrain.drivers.emulators.simulation import carry_out
 from labtrain.drivers.emulators.vna.channel import Channel, Pair
 from labtrain.drivers.emulators.vna.data import Transfer
 from labtrain.drivers.emulators.vna.family import Family
+from labtrain.errors import InputError
 
 _LARGEST = 2**64
 
@@ -118,6 +120,13 @@ class Analyser(ScpiEmulator):
     @command("SIMulation:SHOT", Number(0, _LARGEST, whole=True))
     def _begin_shot(self, shot: int) -> None:
         self.network.begin_shot(shot)
+
+    @command("SIMulation:DISTurb", Text())
+    def _disturb(self, told: str) -> None:
+        try:
+            carry_out(self.network, told)
+        except InputError as error:
+            raise ScpiError(-224, str(error)) from None
 
     @command("SIMulation:TIMing", Boolean())
     def _set_timing(self, on: bool) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from labtrain.clock import Clock
 from labtrain.drivers.emulators.emulator import Reply
 from labtrain.drivers.emulators.ports import NetworkPort
+from labtrain.drivers.emulators.simulation import carry_out
 from labtrain.drivers.emulators.vna.libre_vna_scpi import (
     LibreVnaScpi,
     Question,
@@ -306,6 +307,13 @@ class LibreVnaEmulator(LibreVnaScpi):
         add("VNA:CALibration:ACTIVE", None, lambda _: self.calibration)
         add("SIMulation:RESTart", lambda words: self.network.restart(whole(words)))
         add("SIMulation:SHOT", lambda words: self.network.begin_shot(whole(words)))
+        add("SIMulation:DISTurb", self._disturb)
+
+    def _disturb(self, words: Words) -> None:
+        try:  # in hexadecimal digits: the parser makes capitals of all others
+            carry_out(self.network, bytes.fromhex(words[0]).decode("utf-8"))
+        except (IndexError, ValueError, InputError):
+            raise Refused from None
 
     def _completed(self) -> str:
         """``*OPC?``: the one answer that waits. Those after it wait too, which is not so in the GUI."""

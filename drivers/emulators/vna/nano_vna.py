@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from labtrain.clock import Clock
 from labtrain.drivers.emulators.emulator import Reply
 from labtrain.drivers.emulators.ports import NetworkPort
+from labtrain.drivers.emulators.simulation import carry_out
 from labtrain.drivers.emulators.vna.nano_vna_console import Answer, Command, NanoVnaConsole, unsigned
 from labtrain.drivers.vna.nano_vna_firmware import EMULATED
 from labtrain.errors import InputError
@@ -110,6 +111,7 @@ class NanoVnaEmulator(NanoVnaConsole):
         self.count = 3  # of the bandwidth: 1000 Hz
         self.calibration: frozenset[str] = frozenset()
         self.delay_ps = 0.0
+        self._told = ""  # of a disturbance, so far
         self._follow_sweep()
 
     def _follow_sweep(self) -> None:
@@ -289,9 +291,23 @@ class NanoVnaEmulator(NanoVnaConsole):
 
     def _simulate(self, arguments: list[str]) -> tuple[str, ...]:
         orders = {"restart": self.network.restart, "shot": self.network.begin_shot}
+        if len(arguments) == 2 and arguments[0] == "disturb":
+            return self._disturb(arguments[1])
         if len(arguments) != 2 or arguments[0] not in orders or not arguments[1].isdigit():
-            return ("usage: simulate {restart|shot} {number}",)
+            return ("usage: simulate {restart|shot|disturb} {number|digits|end}",)
         orders[arguments[0]](int(arguments[1]))
+        return ()
+
+    def _disturb(self, piece: str) -> tuple[str, ...]:
+        """A piece of a disturbance in hexadecimal digits, or the end of it."""
+        if piece != "end":
+            self._told += piece
+            return ()
+        told, self._told = self._told, ""
+        try:
+            carry_out(self.network, bytes.fromhex(told).decode("utf-8"))
+        except (ValueError, InputError) as error:
+            return (f"simulate: {error}",)
         return ()
 
 

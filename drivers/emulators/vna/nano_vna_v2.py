@@ -10,12 +10,15 @@ Registers e0 (seed) and e8 (shot) are this emulator's own.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 from numpy.typing import NDArray
 
 from labtrain.clock import Clock
 from labtrain.drivers.emulators.emulator import Reply
 from labtrain.drivers.emulators.ports import NetworkPort
+from labtrain.drivers.emulators.simulation import carry_out
 from labtrain.drivers.vna import nano_vna_v2_protocol as v2
 from labtrain.errors import InputError
 
@@ -69,7 +72,7 @@ class NanoVnaV2Emulator:
         self._power_on()
 
     def _power_on(self) -> None:
-        self._begun = b""
+        self._begun = self._told = b""
         self._free_s = 0.0
         self.registers = bytearray(256)
         self.registers[v2.VARIANT : v2.VARIANT + 5] = self._versions
@@ -170,6 +173,12 @@ class NanoVnaV2Emulator:
             self.network.restart(self.register(v2.SEED, 8))
         elif address == v2.SHOT:
             self.network.begin_shot(self.register(v2.SHOT, 8))
+        elif address == v2.DISTURB:
+            self._told += bytes(self.registers[v2.DISTURB : v2.DISTURB + 8])
+            if b"\0" in self._told:
+                told, self._told = self._told.rstrip(b"\0"), b""
+                with suppress(InputError):  # there is no way to say so; who told it has checked it
+                    carry_out(self.network, told.decode("utf-8", "replace"))
 
     # -- measuring -----------------------------------------------------------------------------------------------
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from labtrain.errors import InputError
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -29,6 +31,7 @@ class Network:
         self.offset = 0.0 + 0.0j
         self.asked: list[Asked] = []
         self.simulated: list[tuple[str, int]] = []
+        self.disturbed: list[tuple[str, int, dict[str, Any]]] = []
 
     def s(self, frequencies_hz: ArrayLike, to: int, source: int) -> NDArray[np.complex128]:
         """The S-parameter as it is now, (points,)."""
@@ -53,6 +56,11 @@ class Network:
 
     def begin_shot(self, shot: int) -> None:
         self.simulated.append(("shot", shot))
+
+    def disturb(self, name: str, *, at_shot: int = 0, **values: Any) -> None:
+        if name == "unknown":
+            raise InputError("network: unknown disturbance 'unknown'; known: all others")
+        self.disturbed.append((name, at_shot, values))
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"an analyser asked its network for {name}")

@@ -12,6 +12,7 @@ from labtrain.clock import SimulatedClock
 from labtrain.drivers.backends.memory import MemoryLink
 from labtrain.drivers.emulators.vna import keysight_pna as emulated
 from labtrain.drivers.vna.keysight_pna import KeysightPna
+from labtrain.errors import InputError
 from tests.drivers.wires import Wire
 
 GRID = np.linspace(5.15e9, 5.875e9, 21)
@@ -25,6 +26,7 @@ class Network:
         self.sweeps: list[dict[str, Any]] = []
         self.restarted: list[int] = []
         self.shots: list[int] = []
+        self.disturbed: list[tuple[str, int, dict[str, Any]]] = []
 
     def value(self, frequency_hz: NDArray[np.float64], to: int, source: int) -> NDArray[np.complex128]:
         return frequency_hz / 1e9 * (1 + 0.1j * to - 0.01j * source) + len(self.sweeps)
@@ -50,6 +52,11 @@ class Network:
 
     def begin_shot(self, shot: int) -> None:
         self.shots.append(shot)
+
+    def disturb(self, name: str, *, at_shot: int = 0, **values: Any) -> None:
+        if name == "unknown":
+            raise InputError("network: unknown disturbance 'unknown'; known: all others")
+        self.disturbed.append((name, at_shot, values))
 
 
 class Bench:

@@ -99,6 +99,15 @@ def test_emulators_are_told_apart_and_restarted():
     assert (bench.network.restarted, bench.network.shots) == ([5], [9])
 
 
+def test_a_disturbance_reaches_the_world_behind_it_and_a_refused_one_is_told():
+    bench = Bench()
+    vna = bench.open()
+    vna.simulate_disturb(12, "pixels", {"pixels": [0, 7], "state": 1})
+    assert bench.network.disturbed == [("pixels", 12, {"pixels": [0, 7], "state": 1})]
+    with pytest.raises(InstrumentError, match="unknown disturbance 'unknown'"):
+        vna.simulate_disturb(13, "unknown", {})
+
+
 # -- time --------------------------------------------------------------------------------------------------------
 
 

@@ -262,6 +262,17 @@ def test_simulations_are_restarted() -> None:
     assert bench.network.simulated == [("restart", 5), ("shot", 9)]
 
 
+def test_a_disturbance_reaches_the_world_behind_it() -> None:
+    bench = bench_of()
+    vna = bench.open()
+    vna.simulate_disturb(12, "pixels", {"pixels": [0, 7], "state": 1})
+    vna.simulate_disturb(900, "cable", {"db": -0.125, "rad": 1e-3})
+    assert bench.network.disturbed == [
+        ("pixels", 12, {"pixels": [0, 7], "state": 1}),
+        ("cable", 900, {"db": -0.125, "rad": 1e-3}),
+    ]
+
+
 # -- the source --------------------------------------------------------------------------------------------------
 
 
