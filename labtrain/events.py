@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from labtrain.disturbances import Happened
 from labtrain.ledger import Cost
 from labtrain.methods.method import Metrics
 
@@ -58,6 +59,14 @@ class ShotsArrived:
 
 
 @dataclass(frozen=True)
+class Disturbed:
+    """Something has happened to the simulated world of trial `index`, as the configuration asked."""
+
+    index: int
+    what: Happened
+
+
+@dataclass(frozen=True)
 class StepDone:
     """The method finished a step."""
 
@@ -106,6 +115,7 @@ Event = (
     | Counted
     | TrialStarted
     | ShotsArrived
+    | Disturbed
     | StepDone
     | Testing
     | AblationStarted

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from labtrain import config
 from labtrain.config import Loaded, Registered, Section
 from labtrain.datasets.table import SplitOptions
+from labtrain.disturbances import DisturbanceConfig, refuse_unknown
 from labtrain.network import EncodingConfig, NetworkConfig
 from labtrain.registry import resolve
 from labtrain.rigs.rig import RigConfig
@@ -44,7 +45,15 @@ class Experiment(Section):
     training: Annotated[Section, Registered("methods", tag="method")]
     trials: Trials = Trials()
     ablations: tuple[Ablation, ...] | None = Field(None, description="all that the method has when left out")
+    disturbances: tuple[DisturbanceConfig, ...] = Field(
+        (), description="what happens to the simulated world in each trial"
+    )
     run: RunOptions = RunOptions()
+
+    @model_validator(mode="after")
+    def _world_knows_disturbances(self) -> Experiment:
+        refuse_unknown(self.disturbances, self.rig)
+        return self
 
     @model_validator(mode="after")
     def _method_has_ablations(self) -> Experiment:

@@ -19,6 +19,7 @@ from labtrain.clock import Clock, RealClock
 from labtrain.config import Loaded, Section
 from labtrain.datasets import split
 from labtrain.datasets.table import Table
+from labtrain.disturbances import warn
 from labtrain.errors import InputError, InstrumentError, Interrupted, LabtrainError, RunError, RunExists, UnsafeError
 from labtrain.events import Listener, RunFinished, RunStarted
 from labtrain.experiment import Experiment, registered
@@ -33,7 +34,7 @@ from labtrain.trial import Trial, load_table
 
 log = logging.getLogger("labtrain")
 
-_SETTING = re.compile(r"\b(?:rig|record|dataset|encoding|network|training|trials|run)(?:\.\w+)+")
+_SETTING = re.compile(r"\b(?:disturbances|rig|record|dataset|encoding|network|training|trials|run)(?:\.\w+)+")
 
 SUMMARY = "summary.json"
 # What may differ when a run goes on; everything else would make another experiment of it.
@@ -290,6 +291,7 @@ def _check_trials(experiment: Experiment, table: Table) -> None:
 def _check_network(experiment: Experiment, rig: Rig, table: Table) -> Trial:
     """The first trial, unstarted: data, network and method must fit this rig before a run is made or a shot spent."""
     trial = Trial.begin(experiment, rig, experiment.trials.first_seed, table=table, commission=False)
+    warn(experiment.disturbances, experiment.training, sum(trial.planned_shots()))
     for block in trial.net.blocks:
         driven = block.drive.inputs.tolist()
         if dead := [str(i) for i in block.layer.info.dead_inputs if i in driven]:

@@ -15,6 +15,7 @@ from labtrain.events import (
     AblationStarted,
     Commissioning,
     Counted,
+    Disturbed,
     Event,
     RunFinished,
     RunStarted,
@@ -107,6 +108,9 @@ class LogFile:
                 how = f"goes on after {done} shots" if done else "begins"
                 plan = f"at most {planned} shots" if done < planned else f"more than the {planned} of one training"
                 log.info("%s %s: %s", trial_name(event.index, event.count, event.seed), how, plan)
+            case Disturbed(what=what):
+                during = "in the test" if what.step == "test" else f"in step {what.step}"
+                log.info("trial %d: disturbed from shot %d on, %s: %s", event.index, what.shot, during, what.text)
             case StepDone():
                 self._step(event)
             case Testing():

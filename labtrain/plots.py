@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +77,9 @@ def figures(run: Run) -> list[Path]:
     for logged in run.metrics():
         histories.setdefault(logged.trial, []).append(Metrics(**logged.value))
     drawn = {
-        "accuracy": plot_accuracy(list(histories.values()), [verdict.accuracy for verdict in verdicts]),
+        "accuracy": plot_accuracy(
+            list(histories.values()), [verdict.accuracy for verdict in verdicts], _disturbances(kept.values())
+        ),
         "confusion": plot_confusion(verdicts, _class_names(run, verdicts[0].scores.shape[1])),
     }
     if verdicts[0].goodness is not None:
@@ -102,7 +104,21 @@ def _write(figure: Figure, path: Path) -> Path:
     return path
 
 
-def plot_accuracy(history: Sequence[Metrics] | Sequence[Sequence[Metrics]], tested: Sequence[float] = ()) -> Figure:
+def _disturbances(results: Iterable[dict[str, Any]]) -> list[tuple[float, str]]:
+    """Where each disturbance stands on an axis of steps, and its name; where trials differ, at the first of them."""
+    found: dict[int, tuple[float, str]] = {}
+    for result in results:
+        for one in result.get("disturbances", ()):
+            step = result["steps"] + 1 if one["step"] == "test" else int(one["step"])
+            found[one["number"]] = min(found.get(one["number"], (np.inf, "")), (step - 0.5, one["do"]))
+    return sorted(found.values())
+
+
+def plot_accuracy(
+    history: Sequence[Metrics] | Sequence[Sequence[Metrics]],
+    tested: Sequence[float] = (),
+    disturbances: Sequence[tuple[float, str]] = (),
+) -> Figure:
     """Accuracy against step: a thin line for each trial, their mean, and the final test accuracies beside them.
 
     Parameters
@@ -111,6 +127,8 @@ def plot_accuracy(history: Sequence[Metrics] | Sequence[Sequence[Metrics]], test
         ``trial.history``.
     tested : sequence of float
         Test accuracies to mark.
+    disturbances : sequence of (step, name)
+        To mark with vertical lines.
 
     Returns
     -------
@@ -126,6 +144,7 @@ def plot_accuracy(history: Sequence[Metrics] | Sequence[Sequence[Metrics]], test
     rows = {metrics.accuracy_on for trial in trials for metrics in trial}
     panels[0].set_xlabel("step")
     panels[0].set_ylabel(f"accuracy on {' and '.join(sorted(rows)) or 'training'} rows (%)")
+    _mark_disturbances(panels[0], disturbances)
     last = max((steps[-1] for steps, _ in curves), default=0)
     panels[0].set_xlim(0, last + max(1.0, 0.02 * last))
     if len(tested):
@@ -205,6 +224,21 @@ def _mark_stages(axes: Axes, trial: Sequence[Metrics]) -> None:
         axes.annotate(
             trial[i].stage, (step, 1.0), xycoords=("data", "axes fraction"), xytext=(2, 3),
             textcoords="offset points", fontsize=9,
+        )  # fmt: skip
+
+
+def _mark_disturbances(axes: Axes, disturbances: Sequence[tuple[float, str]]) -> None:
+    """A line for each moment at which the world was disturbed, above it the names of what happened.
+
+    They stand above those of stages, if there are some.
+    """
+    staged = bool(axes.texts)
+    for at in dict.fromkeys(at for at, _ in disturbances):
+        names = ", ".join(dict.fromkeys(name for when, name in disturbances if when == at))
+        axes.axvline(at, color=INK, linewidth=1.0, linestyle=(0, (6, 2)))
+        axes.annotate(
+            names, (at, 1.0), xycoords=("data", "axes fraction"), xytext=(-2, 16 if staged else 3),
+            textcoords="offset points", rotation=25, rotation_mode="anchor", fontsize=9,
         )  # fmt: skip
 
 

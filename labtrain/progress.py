@@ -22,6 +22,7 @@ from labtrain.events import (
     AblationStarted,
     Commissioning,
     Counted,
+    Disturbed,
     Event,
     RunFinished,
     RunStarted,
@@ -114,6 +115,10 @@ class Progress:
                     return
             case TrialStarted():
                 self._trial, self._metrics, self._stage = event, None, "measuring"
+            case Disturbed():
+                if not self.quiet:
+                    self._say(self._disturbed(event))
+                return
             case StepDone(metrics=metrics):
                 self._metrics, self._stage = metrics, metrics.stage
             case Testing():
@@ -174,6 +179,11 @@ class Progress:
         about = "" if self._pace.sure else "about "
         whole = "" if self._pace.counted is not None else " for the whole run"
         return f"{elapsed}, {about}{hours(left)} left{whole}"
+
+    def _disturbed(self, event: Disturbed) -> str:
+        what = event.what
+        during = "in the test" if what.step == "test" else f"in step {what.step:,}"
+        return f"trial {event.index}: disturbed from shot {what.shot:,} on, {during}: {what.text}"
 
     def _finished(self, event: TrialFinished) -> str:
         """One line for the record: the result and, beside it, what each ablation reached."""

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from labtrain.datasets import Table
+from labtrain.disturbances import outcomes
 from labtrain.events import (
     AblationStarted,
+    Disturbed,
     Event,
     Listener,
     ShotsArrived,
@@ -139,7 +141,10 @@ class Trainer:
             training = experiment.training.model_copy(update={"epochs": goal})
             experiment = experiment.model_copy(update={"training": training})
         seed = experiment.trials.first_seed + self._index
-        trial = Trial.begin(experiment, self.rig, seed, table=self.table, wrap=self._logged, on_shots=self._on_shots)
+        trial = Trial.begin(
+            experiment, self.rig, seed, table=self.table, wrap=self._logged, on_shots=self._on_shots,
+            on_disturbed=lambda happened: self._emit(Disturbed(self._index, happened)),
+        )  # fmt: skip
         if state is not None:
             trial.restore(state)
             trial.remember((chunk.layer, chunk.shots) for chunk in self.run.seen(self._index))
@@ -187,11 +192,17 @@ class Trainer:
             "largest_goodness": getattr(trial.method, "largest_goodness", []),
             "train_cost": (verdict.train_cost - tested).as_dict(),
             "test_cost": (verdict.test_cost + tested).as_dict(),
+            "disturbances": outcomes(trial.happened, self._accuracies()),
             "energy": None if self.rig.power is None else self.rig.power.kind,
         }
         state = trial.state()
         state["verdict"] = {"scores": verdict.scores, "labels": verdict.labels, "goodness": verdict.goodness}
         self.run.save_trial(self._index, results, state)
+
+    def _accuracies(self) -> list[tuple[int, float]]:
+        """Accuracy after each step of the trial, this process's steps and earlier ones."""
+        logged = [row for row in self.run.metrics() if row.trial == self._index]
+        return sorted((int(row.step), float(row.value["accuracy"])) for row in logged)
 
     def _logged(self, layer: PhysicalLayer) -> PhysicalLayer:
         return Recorded(layer, self._log, self.run.replay)
@@ -241,6 +252,11 @@ def summarise(classes: Sequence[str], trials: Sequence[dict[str, Any]]) -> dict[
         "seconds_digital": total.seconds_digital,
         "cost": total.as_dict(),
         "energy_j": {kind: total.energy_j} if (kind := trials[0].get("energy")) else None,
+        "disturbances": [
+            {"trial": index, **happened}
+            for index, trial in enumerate(trials)
+            for happened in trial.get("disturbances", ())
+        ],
         "test_values_held_at_border": sum(trial["test_values_held_at_border"] for trial in trials),
         "drive_clipped_share": np.mean([trial["drive_clipped_share"] for trial in trials], axis=0).tolist(),
     }

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from labtrain.clock import Clock, RealClock
 from labtrain.controls import Logged, Off, RandomWaves, Shuffled
 from labtrain.datasets import Split, Table, split
+from labtrain.disturbances import Disturber, Happened
 from labtrain.encoding import Encoder
 from labtrain.errors import InputError, MeasurementError
 from labtrain.experiment import Ablation, Experiment, registered
@@ -86,6 +87,8 @@ class Trial:
         Another shape than the experiment's, for ablations.
     energy_j : callable, optional
         As of :class:`labtrain.ledger.Metered`.
+    disturber : Disturber, optional
+        For layers of a world that is disturbed.
     """
 
     def __init__(
@@ -99,10 +102,12 @@ class Trial:
         on_shots: Callable[[int], None] | None = None,
         network: NetworkConfig | None = None,
         energy_j: Callable[[], float] | None = None,
+        disturber: Disturber | None = None,
     ) -> None:
+        self._disturber, self._on_shots = disturber, on_shots
         self.experiment, self.table, self.split, self.seed = experiment, table, parts, seed
         self.clock = clock or RealClock()
-        self.layers = [Metered(layer, self.clock, on_shots, energy_j) for layer in layers]
+        self.layers = [Metered(layer, self.clock, self._arrived, energy_j) for layer in layers]
         self.net = build(
             network or experiment.network,
             experiment.encoding,
@@ -137,6 +142,7 @@ class Trial:
         wrap: Callable[[PhysicalLayer], PhysicalLayer] | None = None,
         on_shots: Callable[[int], None] | None = None,
         commission: bool = True,
+        on_disturbed: Callable[[Happened], None] | None = None,
     ) -> Trial:
         """A trial on an opened rig: data loaded and split, the rig told of the seed, weights drawn.
 
@@ -153,6 +159,8 @@ class Trial:
             Put in front of each of the rig's layers, as a run's log is.
         commission : bool
             False: measure nothing yet; such a trial can plan, and be trained once the rig is commissioned.
+        on_disturbed : callable, optional
+            Gets each of the experiment's disturbances when it has happened.
         """
         table = table or load_table(experiment)
         if commission and rig.commissioning_shots:
@@ -166,7 +174,8 @@ class Trial:
         energy_j = None if rig.power is None else rig.power.since
         if energy_j is not None:
             energy_j()  # what was drawn before is none of this trial's
-        return cls(experiment, table, parts, layers, seed, rig.clock, on_shots, energy_j=energy_j)
+        disturber = Disturber(experiment.disturbances, rig, on_disturbed) if experiment.disturbances else None
+        return cls(experiment, table, parts, layers, seed, rig.clock, on_shots, energy_j=energy_j, disturber=disturber)
 
     @property
     def cost(self) -> Cost:
@@ -194,8 +203,21 @@ class Trial:
                 means = np.concatenate(y).reshape(-1, repeats, layer.info.n_out).mean(axis=1)
                 layer.memory.append((np.concatenate(x)[::repeats], means))
 
+    @property
+    def happened(self) -> list[Happened]:
+        """Disturbances that have happened so far."""
+        return [] if self._disturber is None else self._disturber.happened
+
+    def _arrived(self, shots: int) -> None:
+        if self._disturber is not None:
+            self._disturber.after_shots()
+        if self._on_shots is not None:
+            self._on_shots(shots)
+
     def step(self) -> Metrics | None:
         """Do the method's next step; None when training is over."""
+        if self._disturber is not None:
+            self._disturber.before_step(self.steps + 1)
         started = self.clock.monotonic()
         try:
             with blas_threads(self.experiment.run.threads):
@@ -240,6 +262,8 @@ class Trial:
         """Measure the test rows, once."""
         rows, labels = self.table.features[self.split.test], self.table.labels[self.split.test]
         self._check_trained()
+        if self._disturber is not None:
+            self._disturber.before_test()
         before, started = self.cost, self.clock.monotonic()
         with blas_threads(self.experiment.run.threads):
             if isinstance(self.method, PhyLL):
@@ -307,6 +331,7 @@ class Trial:
             "method": self.method.state(),
             "layers": [layer.state() for layer in self.layers],
             "costs": [layer.cost.as_dict() for layer in self.layers],
+            "happened": [] if self._disturber is None else self._disturber.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -314,6 +339,8 @@ class Trial:
         self.seconds, self.steps = state["seconds"], state["steps"]
         self.net.restore(state["net"])
         self.method.restore(state["method"])
+        if self._disturber is not None:
+            self._disturber.restore(state["happened"])
         for layer, saved, cost in zip(self.layers, state["layers"], state["costs"], strict=True):
             layer.restore(saved)
             layer.cost = Cost(**cost)

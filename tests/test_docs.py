@@ -56,7 +56,7 @@ def expected() -> dict[str, dict[str, Any]]:
         elif isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             found[f"`{name}`"] = schema(field.annotation, f"{name}.")
         else:
-            found[f"`{name}`"] = {name: field.default}
+            found[f"`{name}`"] = {name: list(field.default) if isinstance(field.default, tuple) else field.default}
     for driver in registry.names("drivers"):
         found[f"`driver: {driver}`"] = schema(Registered("drivers", "driver").config(driver), "", "driver")
     return found | {heading: schema(config, "", "driver") for heading, config in EVERY.items()}

@@ -30,12 +30,12 @@ FLOORS = (
     ("layer", "config", "config_errors", "yaml_lines", "storage", "rundb", "runs", "runlist", "shotlog", "ownership",
      "safety", "provenance", "ledger", "threads", "bounded", "processlock", "riglock"),
     ("network", "twin", "twins", "datasets", "drivers"),
-    ("methods", "rigs", "experiment"),
+    ("methods", "rigs", "disturbances", "experiment"),
     ("controls", "trial", "trainer", "events"),
     ("asking", "formatting", "pace", "plots", "progress", "report", "logfile", "commissioning", "jobs", "inference",
      "stop", "backends", "devices", "discover", "driver_list", "emulate", "emulate_options", "talk", "measuring",
-     "recording", "export", "survey", "survey_figures", "survey_report", "calibrating", "new_driver"),
-    ("cli", "cli_common", "cli_devices", "cli_lab", "cli_new", "__main__"),
+     "recording", "export", "survey", "survey_figures", "survey_report", "twin_report", "calibrating", "new_driver"),
+    ("cli", "cli_common", "cli_devices", "cli_lab", "cli_new", "cli_twin", "__main__"),
 )  # fmt: skip
 # Third-party packages that the lowest floors may use, deferred imports included.
 THIRD_PARTY: tuple[frozenset[str], ...] = (frozenset(), frozenset({"numpy", "scipy"}))
