@@ -42,6 +42,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "methods": {
         "coordinate-descent": "labtrain.methods.coordinate_descent:CoordinateDescent",
+        "forward-forward": "labtrain.methods.forward_forward:ForwardForward",
         "mono-forward": "labtrain.methods.mono_forward:MonoForward",
         "multiplexed-gradient-descent": "labtrain.methods.mgd:MGD",
         "phyll": "labtrain.methods.phyll:PhyLL",
