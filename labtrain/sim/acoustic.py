@@ -229,8 +229,8 @@ class AcousticWorld:
         found = float(p.temperature_c + kelvin + p.drift_sine_k * sine + p.drift_walk_k * walk)
         if not COLDEST_C <= found <= WARMEST_C:
             raise MeasurementError(
-                f"acoustic world: at shot {shot} the air would have {found:.4g} degrees Celsius, allowed {COLDEST_C:g} to "
-                f"{WARMEST_C:g}; let it drift less"
+                f"acoustic world: at shot {shot} the air would have {found:.4g} degrees Celsius, allowed {COLDEST_C:g} "
+                f"to {WARMEST_C:g}; let it drift less"
             )
         return found
 
@@ -300,13 +300,19 @@ class AcousticWorld:
             For an unknown name, other values than these, values out of range, or a disc that would leave the cavity or
             run into another one.
         """
+        before = self._events.state()
         self._events.add(Event(at_shot, name, checked("acoustic world", self.disturbances, name, values)))
         self._altered.clear()
-        if name == "scatterer":
-            self._check_discs()
+        try:
+            for shot in self._events.shots:
+                self._check_discs(shot)
+        except RefusedDisturbance:
+            self._events.restore(before)
+            self._altered.clear()
+            raise
 
-    def _check_discs(self) -> None:
-        p, placed = self.parameters, self._discs(altered(self.parameters, self._events.until(2**63)))
+    def _check_discs(self, shot: int) -> None:
+        p, placed = self.parameters, self._discs(self._after(shot))
         for number, disc in enumerate(placed):
             r = disc.radius_m
             inside = r <= disc.x_m <= p.length_m - r and r <= disc.y_m <= p.width_m - r

@@ -175,6 +175,11 @@ class Events:
         self._added.append(event)
         insort(self._all, event, key=lambda event: event.shot)
 
+    @property
+    def shots(self) -> list[int]:
+        """At which something happens, rising."""
+        return sorted({event.shot for event in self._all})
+
     def until(self, shot: int) -> tuple[Event, ...]:
         """Those that hold at a shot."""
         return tuple(event for event in self._all if event.shot <= shot)
