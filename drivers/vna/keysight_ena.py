@@ -42,6 +42,7 @@ class KeysightEna(ScpiVna):
     FORMAT = ("REAL", "SWAP")
     X = "SENS1:FREQ:DATA?"
     CORRECTED = "SENS1:CORR:STAT?"
+    HARMLESS: ClassVar[dict[str, bool]] = {"coupled": True, "sloped": False}
     FEWEST_POINTS = 2
     MOST_SEGMENTS = 201
     DATA: ClassVar[str] = "CALC1:PAR{trace}:SEL;:CALC1:DATA:SDAT?"
@@ -52,6 +53,13 @@ class KeysightEna(ScpiVna):
     traces = Command("number of traces", "CALC1:PAR:COUN?", "CALC1:PAR:COUN {}", cast=integer, limits=Limit(1, 16))
     trigger_source = Command(
         "trigger source", "TRIG:SOUR?", "TRIG:SOUR {}", cast=text, choices=("INT", "EXT", "MAN", "BUS")
+    )
+    coupled = Command(
+        "coupling of port powers", "SOUR1:POW:PORT:COUP?", "SOUR1:POW:PORT:COUP {}", cast=boolean,
+        choices=(True, False), kept=False,
+    )  # fmt: skip
+    sloped = Command(
+        "power slope", "SOUR1:POW:SLOP:STAT?", "SOUR1:POW:SLOP:STAT {}", cast=boolean, choices=(True, False), kept=False
     )
     continuous = Command("continuous sweeps", "INIT1:CONT?", "INIT1:CONT {}", cast=boolean, choices=(True, False))
 
@@ -64,13 +72,20 @@ class KeysightEna(ScpiVna):
         return {ports_of(s)[1] for s in s_parameters}
 
     def _set_segments(self, rows: list[tuple[float, float, int]]) -> None:
-        listed = ",".join(f"{start:.12g},{stop:.12g},{points}" for start, stop, points in rows)
-        self.tell(f"SENS1:SEGM:DATA 5,0,0,0,0,0,{len(rows)},{listed}")
+        self._list_segments([5, 0, 0, 0, 0, 0, len(rows), *(value for row in rows for value in row)])
+
+    def _list_segments(self, values: list[float]) -> None:
+        self.data_format = "ASC"  # the list is read in the format in which data are sent
+        self.tell("SENS1:SEGM:DATA " + ",".join(f"{value:.12g}" for value in values))
+
+    @property
+    def _ports(self) -> range:
+        assert self.n_ports is not None  # known since open()
+        return range(1, self.n_ports + 1)
 
     def calibration(self) -> Calibration:
         on, extended = (self.ask_as(boolean, question) for question in (self.CORRECTED, "SENS1:CORR:EXT?"))
-        assert self.n_ports is not None  # known since open()
-        extensions_s = {port: self.ask_as(float, f"SENS1:CORR:EXT:PORT{port}?") for port in range(1, self.n_ports + 1)}
+        extensions_s = {port: self.ask_as(float, f"SENS1:CORR:EXT:PORT{port}?") for port in self._ports}
         self.check_errors()
         return Calibration(on, extended=extended, extensions_s=extensions_s)
 
@@ -81,12 +96,16 @@ class KeysightEna(ScpiVna):
             self.data_format = "ASC"
             found["segments"] = self.ask_numbers("SENS1:SEGM:DATA?").tolist()
             type(self).data_format.write(self, found["data_format"])
+        if not found.get("coupled", True):
+            found["powers_dbm"] = [self.ask_as(float, f"SOUR1:POW:PORT{port}?") for port in self._ports]
         return found
 
     def restore(self, settings: dict[str, Any]) -> None:
         if "segments" in settings:
-            self.tell("SENS1:SEGM:DATA " + ",".join(f"{value:.12g}" for value in settings["segments"]))
+            self._list_segments(settings["segments"])
         super().restore(settings)
+        for port, power in enumerate(settings.get("powers_dbm", ()), start=1):
+            self.tell(f"SOUR1:POW:PORT{port} {power:.12g}")
         for trace, measured in enumerate(settings["measured"], start=1):
             self.tell(f"CALC1:PAR{trace}:DEF {measured}")
         self.check_errors()

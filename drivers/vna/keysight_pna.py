@@ -43,6 +43,7 @@ class KeysightPna(ScpiVna):
     HOLD = "SENS1:SWE:MODE HOLD"
     OFF = "OUTP 0;:SENS1:SWE:MODE HOLD"
     TRIGGER = "SENS1:SWE:MODE SING;*OPC?"
+    HARMLESS: ClassVar[dict[str, bool]] = {"sloped": False}
     X = "CALC1:X?"
     SELECTED: ClassVar[str] = "CALC1:PAR:SEL?"
     """Question for the measurement that is selected."""
@@ -72,6 +73,9 @@ class KeysightPna(ScpiVna):
         "coupling of port powers", "SOUR1:POW:COUP?", "SOUR1:POW:COUP {}", cast=boolean, choices=(True, False),
         doc="All ports, those of a two-port correction too, give the same power.",
     )  # fmt: skip
+    sloped = Command(
+        "power slope", "SOUR1:POW:SLOP:STAT?", "SOUR1:POW:SLOP:STAT {}", cast=boolean, choices=(True, False), kept=False
+    )
     power_dbm = Command("power", "SOUR1:POW1?", "SOUR1:POW1 {}", cast=float, unit="dBm", limits="power_limits")
     data_format = Command(
         "data format", "FORM?", "FORM {}", cast=lambda answer: text(answer).replace("+", ""),

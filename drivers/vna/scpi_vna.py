@@ -7,7 +7,7 @@ corrected complex data in binary, ask for errors. Channel 1 is used, with whatev
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -62,6 +62,11 @@ class ScpiVna(Vna, ScpiInstrument):
     CORRECTED: ClassVar[str] = "SENS1:CORR?"
     """Question whether correction is on."""
 
+    HARMLESS: ClassVar[dict[str, bool]] = {}
+    """Commands, not `kept`, of what may add to the power at a port, and what to set lest it exceeds the power that was
+    checked; an instrument that does not know one has no such thing.
+    """
+
     FEWEST_POINTS: ClassVar[int] = 1
     """Of a segment."""
 
@@ -95,6 +100,7 @@ class ScpiVna(Vna, ScpiInstrument):
     )
     radiating = Command("RF output", "OUTP?", cast=boolean, doc="Switched by rf().", kept=False)
 
+    _adding: tuple[str, ...] = ()  # those of HARMLESS that it has
     _triggers: tuple[str, ...] = ()
     _questions: tuple[str, ...] = ()
     _kept: NDArray[np.intp] | slice = slice(None)  # points of a sweep that were asked for
@@ -112,6 +118,8 @@ class ScpiVna(Vna, ScpiInstrument):
         # Firmware that does not tell refuses too many points itself, later.
         if self.MOST_POINTS and (most := self.ask_if_known(self.MOST_POINTS)) is not None:
             self.points_range = Limit(type(self).points_range.low, integer(most))
+        commands = self.commands()
+        self._adding = tuple(n for n in self.HARMLESS if self.ask_if_known(str(commands[n].get)) is not None)
 
     def _range(self, questions: tuple[str, str], unit: str) -> Limit:
         low, high = (self.ask_as(float, question) for question in questions)
@@ -135,6 +143,8 @@ class ScpiVna(Vna, ScpiInstrument):
     def _configure(self, frequencies_hz: Frequencies) -> None:
         config = self.config
         self.tell(self.HOLD)
+        for name in self._adding:
+            setattr(self, name, self.HARMLESS[name])
         self.power_dbm = config.power_dbm
         self.if_bandwidth_hz = config.if_bandwidth_hz
         self._average(config.averages)
@@ -233,6 +243,18 @@ class ScpiVna(Vna, ScpiInstrument):
         on = self.ask_as(boolean, self.CORRECTED)
         self.check_errors()
         return Calibration(on)
+
+    # -- settings ------------------------------------------------------------------------------------------------
+
+    def settings(self) -> dict[str, Any]:
+        return super().settings() | {name: getattr(self, name) for name in self._adding}
+
+    def restore(self, settings: dict[str, Any]) -> None:
+        super().restore(settings)
+        for name in self._adding:
+            if name in settings:
+                self.commands()[name].write(self, settings[name])
+        self.check_errors()
 
     # -- RF ------------------------------------------------------------------------------------------------------
 

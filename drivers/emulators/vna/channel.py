@@ -22,7 +22,8 @@ Traces = dict[Pair, NDArray[np.complex128]]
 
 _STIMULUS = frozenset(
     {"start_hz", "stop_hz", "points", "cw_hz", "sweep_type", "if_bandwidth_hz", "dwell_s", "coupled", "arbitrary",
-     "segment_bandwidths", "segment_powers", "averaging", "average_count", "average_mode", "extended"}
+     "segment_bandwidths", "segment_powers", "averaging", "average_count", "average_mode", "extended", "sloped",
+     "slope_db"}
 )  # fmt: skip
 
 
@@ -90,6 +91,7 @@ class Channel:
         self.asked_sweep_s: float | None = None
         self.averaging, self.average_count, self.average_mode = False, 1, "SWE"
         self.coupled = True
+        self.sloped, self.slope_db = False, 0.0  # a GHz
         self.powers_dbm = dict.fromkeys(range(1, n_ports + 1), family.preset_dbm)
         self.segments = [self.new_segment(family.lowest_hz, family.highest_hz, on=True)]
         self.arbitrary = self.segment_bandwidths = self.segment_powers = False
@@ -204,7 +206,11 @@ class Channel:
     def _block_swept(
         self, world: NetworkPort, pairs: list[Pair], block: _Block, rf: bool, averages: int
     ) -> NDArray[np.complex128]:
-        powers = [self.powers_dbm[source] if block.power_dbm is None else block.power_dbm for _, source in pairs]
+        # With a slope, the power is everywhere that at the last frequency, the highest.
+        more = self.slope_db * float(block.frequencies_hz[-1]) / 1e9 if self.sloped else 0.0
+        powers = [
+            (self.powers_dbm[source] if block.power_dbm is None else block.power_dbm) + more for _, source in pairs
+        ]
         rows = np.empty((len(pairs), len(block.frequencies_hz)), dtype=np.complex128)
         for power in dict.fromkeys(powers):
             at = [index for index, other in enumerate(powers) if other == power]

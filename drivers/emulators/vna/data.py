@@ -103,7 +103,7 @@ class Transfer:
         return block(values.astype(self._dtype).tobytes(), self.head_digits)
 
     def decode(self, data: tuple[Datum, ...]) -> list[float]:
-        """Numbers sent as parameters: a block, or one after the other.
+        """Numbers sent as parameters, in the format in which they would be answered: a block, or one after the other.
 
         Raises
         ------
@@ -114,5 +114,7 @@ class Transfer:
             if self.kind == "ASC,0" or len(raw) % self._dtype.itemsize:
                 raise ScpiError(-161)
             return [float(value) for value in np.frombuffer(raw, dtype=self._dtype)]
+        if self.kind != "ASC,0":
+            raise ScpiError(-104)
         number = Number()
         return [number.parse(datum) for datum in data]

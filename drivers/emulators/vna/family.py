@@ -108,6 +108,7 @@ POWER = OfFamily("power")
 POINTS = OfFamily("points")
 AVERAGES = OfFamily("averages")
 SWEEP_TIME = Number(0, 86400.0, unit="S")
+SLOPE = Number(-2, 2, default=0)  # in dB a GHz
 
 
 def told(limit: str, number: Number, value: float) -> float:

@@ -20,7 +20,7 @@ from labtrain.drivers.emulators.scpi.values import Boolean, Choice, Number, Text
 from labtrain.drivers.emulators.vna.analyser import Analyser
 from labtrain.drivers.emulators.vna.channel import Measurement
 from labtrain.drivers.emulators.vna.data import formatted, interleaved, snp
-from labtrain.drivers.emulators.vna.family import Family, decades
+from labtrain.drivers.emulators.vna.family import SLOPE, Family, decades
 from labtrain.drivers.emulators.vna.keysight_pna_correction import Correction
 from labtrain.drivers.emulators.vna.keysight_pna_display import Display
 from labtrain.drivers.emulators.vna.keysight_pna_segments import Segments
@@ -54,6 +54,8 @@ class KeysightPna(Segments, Correction, Display):
     SETTINGS: ClassVar[tuple[Setting, ...]] = (
         Setting("SENSe#:SWEep:GROups:COUNt", Number(1, 2e6, whole=True, default=1), Analyser.channel, "group_count"),
         Setting("SENSe#:AVERage:MODE", Choice("POINt", "SWEep"), Analyser.channel, "average_mode"),
+        Setting("SOURce#:POWer#[:LEVel]:SLOPe[:DATA]", SLOPE, lambda pna, n, _: pna.channel(n), "slope_db"),
+        Setting("SOURce#:POWer#[:LEVel]:SLOPe:STATe", Boolean(), lambda pna, n, _: pna.channel(n), "sloped"),
         Setting("MMEMory:STORe:TRACe:FORMat:SNP", Choice("MA", "DB", "RI", "AUTO"), lambda pna: pna, "snp_format"),
     )
 

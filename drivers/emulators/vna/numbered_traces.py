@@ -19,7 +19,7 @@ from labtrain.drivers.emulators.scpi.table import Answer, Setting, command, quer
 from labtrain.drivers.emulators.scpi.values import Boolean, Choice, Number, Rest, Text, Word, nr1, nr3
 from labtrain.drivers.emulators.vna.channel import Channel, Measurement, Pair
 from labtrain.drivers.emulators.vna.data import Transfer, in_pairs, interleaved
-from labtrain.drivers.emulators.vna.family import within
+from labtrain.drivers.emulators.vna.family import POWER, SLOPE, within
 from labtrain.drivers.emulators.vna.stimulus import Stimulus
 
 TRIGGER_IGNORED = -211
@@ -57,6 +57,9 @@ class NumberedTraces(Stimulus):
         Setting("CALCulate#[:SELected]:CORRection:EDELay:DISTance:UNIT", Word(), Stimulus.channel, "delay_unit"),
         Setting("DISPlay:SPLit", Word(), lambda analyser: analyser, "layout"),
         Setting("SOURce#:POWer:ATTenuation", Number(0, 40, whole=True), Stimulus.channel, "attenuation_db"),
+        Setting("SOURce#:POWer[:LEVel]:SLOPe[:DATA]", SLOPE, Stimulus.channel, "slope_db"),
+        Setting("SOURce#:POWer[:LEVel]:SLOPe:STATe", Boolean(), Stimulus.channel, "sloped"),
+        Setting("SOURce#:POWer:PORT:COUPle", Boolean(), Stimulus.channel, "coupled"),
         Setting("DISPlay:WINDow#:SPLit", Word(), Stimulus.channel, "layout"),
         Setting("SENSe#:CORRection:STATe", Boolean(), Stimulus.channel, "corrected"),
         Setting("SENSe#:CORRection:EXTension[:STATe]", Boolean(), Stimulus.channel, "extended"),
@@ -328,6 +331,16 @@ class NumberedTraces(Stimulus):
         for s in channel.segments:
             values += [s.start_hz, s.stop_hz, s.points, *[s.if_bandwidth_hz] * widths, *[s.power_dbm] * powers]
         return self.transfer.encode(np.array(values, dtype=np.float64))
+
+    # -- power ---------------------------------------------------------------------------------------------------
+
+    @command("SOURce#:POWer:PORT#[:LEVel][:IMMediate][:AMPLitude]", POWER)
+    def _set_port_power(self, number: int, port: int, power_dbm: float) -> None:
+        self._set_power(number, port, power_dbm)
+
+    @query("SOURce#:POWer:PORT#[:LEVel][:IMMediate][:AMPLitude]?")
+    def _port_power(self, number: int, port: int) -> Answer:
+        return self._power(number, port)
 
     # -- correction ----------------------------------------------------------------------------------------------
 

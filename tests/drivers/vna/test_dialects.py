@@ -13,6 +13,7 @@ import pytest
 from labtrain import registry
 from labtrain.clock import SimulatedClock
 from labtrain.drivers.backends.memory import MemoryLink
+from labtrain.drivers.emulators.emulator import Reply
 from labtrain.drivers.fitting import drivers_for
 from labtrain.drivers.scpi import Identity, ScpiError
 from labtrain.drivers.vna.copper_mountain import CopperMountain
@@ -103,6 +104,70 @@ def test_settings_are_put_back_and_rf_stays_off(name: str) -> None:
     bench.vna.close()
     assert bench.told("OUTP?") == "0"
     assert bench.told("SYST:ERR?").lstrip("+").startswith("0,")
+
+
+OF_PNA = ["SOUR1:POW:COUP 0", "SOUR1:POW2 5", "SOUR1:POW:SLOP 1;SLOP:STAT 1"]
+POWERS = {
+    "keysight-pna": OF_PNA,
+    "keysight-e5080": OF_PNA,
+    "rohde-schwarz": ["SOUR1:POW2:OFFS 20,CPAD", "SOUR1:POW2:SLOP 1"],
+}
+OF_NUMBERED_TRACES = ["SOUR1:POW:PORT:COUP 0", "SOUR1:POW:PORT2 5", "SOUR1:POW:SLOP 1;SLOP:STAT 1"]
+
+
+@every_dialect
+@pytest.mark.parametrize("frequencies_hz", [GRID, LISTED], ids=["grid", "list"])
+def test_no_port_gives_more_power_than_was_checked_whatever_was_set_before(name: str, frequencies_hz: Any) -> None:
+    bench = Bench(name, power_dbm=-30.0, s_parameters=("S12", "S21"))
+    for order in POWERS.get(name, OF_NUMBERED_TRACES):
+        bench.emulator.receive(order.encode() + b"\n")
+    assert bench.told("SYST:ERR?").lstrip("+").startswith("0,")
+    bench.vna.open()
+    found = bench.vna.settings()
+    vna = bench.ready(frequencies_hz)
+    bench.network.asked.clear()
+    vna.sweep()
+    assert {asked.power_dbm for asked in bench.network.asked} == {-30.0}
+    vna.close()
+    bench.vna.open()
+    assert bench.vna.settings() == found
+
+
+@every_dialect
+def test_a_list_is_taken_again_and_that_of_before_goes_back(name: str) -> None:
+    """As after a fault, when numbers are sent in binary already."""
+    bench = Bench(name)
+    bench.ready(LISTED).close()
+    bench.emulator.receive(b"SENS1:SWE:TYPE SEGM\n")
+    bench.vna.open()
+    found = bench.vna.settings()
+    vna = bench.ready(LISTED[:3])
+    vna.configure(LISTED[1:])
+    vna.rf(True)
+    np.testing.assert_array_equal(vna.sweep()[0], bench.network.s(LISTED[1:], 2, 1))
+    vna.close()
+    bench.vna.open()
+    assert bench.vna.settings() == found
+    bench.vna.close()
+    assert bench.told("SYST:ERR?").lstrip("+").startswith("0,")
+
+
+def test_what_may_add_to_its_power_and_an_instrument_does_not_have_is_not_needed() -> None:
+    from labtrain.drivers.emulators.vna.keysight_ena import KeysightEna as Emulator
+    from labtrain.drivers.vna.keysight_ena import KeysightEna
+
+    class WithoutSlope(Emulator):
+        def receive(self, data: bytes) -> list[Reply]:
+            return super().receive(data.replace(b"SLOP", b"NOPE"))
+
+    network, clock = Network(), SimulatedClock()
+    vna = KeysightEna(MemoryLink("vna", WithoutSlope(network, clock), clock), KeysightEna.Config(), clock)
+    vna.open()
+    vna.configure(GRID)
+    vna.rf(True)
+    np.testing.assert_array_equal(vna.sweep()[0], network.s(GRID, 2, 1))
+    assert {"sloped", "coupled"} & vna.settings().keys() == {"coupled"}
+    vna.close()
 
 
 @every_dialect
