@@ -36,8 +36,8 @@ class DisturbanceConfig(Section):
     @model_validator(mode="after")
     def _one_moment(self) -> DisturbanceConfig:
         if (self.at_shot is None) == (self.at_step is None):
-            named = "neither at_shot nor at_step" if self.at_shot is None else "both at_shot and at_step"
-            raise ValueError(f"{named} is given; give one of them")
+            named = "neither at_shot nor at_step is" if self.at_shot is None else "both at_shot and at_step are"
+            raise ValueError(f"{named} given; give one of them")
         return self
 
     @property
