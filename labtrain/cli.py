@@ -14,6 +14,7 @@ from labtrain.cli_common import ConfigFile, Json, RunFolder, Runs, Set, TraceIo,
 from labtrain.cli_devices import devices_app
 from labtrain.cli_lab import lab
 from labtrain.cli_new import new_app
+from labtrain.cli_twin import twin_app
 from labtrain.errors import InputError, Interrupted, LabtrainError
 
 
@@ -39,6 +40,7 @@ app = typer.Typer(
 config_app = typer.Typer(help="Check configuration files.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(new_app, name="new")
+app.add_typer(twin_app, name="twin")
 
 
 @app.command()

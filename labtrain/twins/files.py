@@ -16,6 +16,7 @@ from labtrain.twins.twin import Twin
 
 KINDS = {
     "multiport": "labtrain.twins.multiport:MultiportTwin",
+    "residual": "labtrain.twins.residual:ResidualTwin",
     "wave": "labtrain.twins.wave:WaveTwin",
 }
 _FORMAT = 1

@@ -214,7 +214,7 @@ class MultiportTwin:
         system = np.broadcast_to(np.eye(count, dtype=np.complex128), (self.n_out, rows, count, count)).copy()
         system[..., i, j] -= sums[..., 1 + 2 * count :]
         system[..., j, i] = system[..., i, j]
-        solved = np.linalg.solve(system, np.stack([p, q], axis=-1))
+        solved: Complex = np.linalg.solve(system, np.stack([p, q], axis=-1)).astype(np.complex128)
         to_first, to_second = solved[..., 0], solved[..., 1]
         for mode in range(count):  # in real arithmetic: a complex product may round differently at an array's end
             a, b = p[..., mode], to_second[..., mode]

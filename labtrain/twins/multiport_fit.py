@@ -65,7 +65,7 @@ def fit_output(states: Array, y: Array, weight: Array, modes: int, rng: np.rando
     model = min(tried, key=lambda model: _error(model, states, y, weight))
     if modes:
         shape = (len(model.first), modes)
-        model.modes = _SMALL * (rng.normal(size=shape) + 1j * rng.normal(size=shape))
+        model.modes = np.asarray(_SMALL * (rng.normal(size=shape) + 1j * rng.normal(size=shape)))
         model = _refined(model, states, y, weight)
     return model
 

@@ -1,0 +1,47 @@
+"""The score of a digital twin as a table of at most 100 columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+_COLUMNS = ("output", "R2", "RMSE", "RMSE of a constant", "repeatability")
+
+
+def twin_table(found: dict[str, Any]) -> RenderableType:
+    """Each output, and all of them: R2, RMSE, RMSE of a constant, repeatability where it is known.
+
+    Parameters
+    ----------
+    found : dict
+        As :func:`labtrain.twins.fitting.fit_twin` or ``judge_twin`` gives it.
+    """
+    table = Table(box=box.SIMPLE_HEAD, header_style="", pad_edge=False, show_edge=False)
+    for name in _COLUMNS:
+        table.add_column(name, justify="right", no_wrap=True)
+    repeats = found["repeatability_per_output"] or [None] * found["n_out"]
+    lines = zip(
+        found["r2_per_output"], found["rmse_per_output"], found["rmse_constant_per_output"], repeats, strict=True
+    )
+    for number, line in enumerate(lines, start=1):
+        table.add_row(f"y{number}", *map(_number, line))
+    table.add_section()
+    total = (found["r2"], found["rmse"], found["rmse_constant"], found["repeatability"])
+    table.add_row("all", *map(_number, total))
+    return Group(table, Text(_about(found)))
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _about(found: dict[str, Any]) -> str:
+    fitted = f"fitted to {found['fitted_rows']:,} rows, " if "fitted_rows" in found else ""
+    unit = f" in {found['y_unit']}" if found["y_unit"] else ""
+    dead = f"; inputs {', '.join(map(str, found['dead_inputs']))} reach no output" if found["dead_inputs"] else ""
+    judged = f"judged on {found['rows']:,}{' later ones' if fitted else ' rows'}"
+    return f"{found['out']}: {found['kind']} twin, {fitted}{judged}; RMSE{unit}{dead}"
