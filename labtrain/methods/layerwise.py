@@ -133,16 +133,14 @@ class Layerwise(ABC):
         return self._metrics(self.config.epochs * blocks, f"layer {i + 1}")
 
     def state(self) -> dict[str, Any]:
-        kept = {name: getattr(self, name) for name in self.KEPT}
-        copies = {name: value.copy() if isinstance(value, list | dict) else value for name, value in kept.items()}
-        return copies | {
+        return {name: _own(getattr(self, name)) for name in self.KEPT} | {
             "adam": [adam.state() for adam in self.adam],
             "generators": [rng.bit_generator.state for rng in (self.rng, self.order_rng, self.predict_rng)],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         for name in self.KEPT:
-            setattr(self, name, state[name])
+            setattr(self, name, _own(state[name]))
         for adam, saved in zip(self.adam, state["adam"], strict=True):
             adam.restore(saved)
         for rng, saved in zip((self.rng, self.order_rng, self.predict_rng), state["generators"], strict=True):
@@ -221,3 +219,8 @@ class Layerwise(ABC):
 
     def _measured(self, validation: bool) -> list[Array]:
         return self.validation_responses if validation else self.responses
+
+
+def _own(value: Any) -> Any:
+    """The value, lists and dicts copied: they change while training goes on, what is in them is replaced as a whole."""
+    return value.copy() if isinstance(value, list | dict) else value

@@ -9,36 +9,15 @@ import pytest
 
 from labtrain.errors import ConfigError
 from labtrain.methods.forward_forward import ForwardForward, goodness, loss_and_gradient
-from labtrain.methods.method import Data
-from labtrain.network import DriveConfig, EncodingConfig, NetworkConfig, build
-from tests.worlds import Interference, blobs
+from tests.methods import toy
+from tests.methods.toy import accuracy, broken_off, numeric_gradient, run, same
+from tests.worlds import blobs
 
 QUICK = {"epochs": 6, "inner": 5, "rate": 0.02, "score_every": 2}
 
 
-def make(config: dict, validation: int = 0, layers: int = 2, label: str = "slots"):
-    rows, labels = blobs()
-    layer = Interference(noise=0.01)
-    cut = len(rows) - validation
-    net = build(
-        NetworkConfig(layers=layers, width=20, drive=DriveConfig(mix=True)),
-        EncodingConfig(scaling="standard", label=label),
-        [layer],
-        rows=rows[:cut],
-        classes=["a", "b", "c"],
-        feature_names=["f0", "f1", "f2"],
-        seed=3,
-    )
-    method = ForwardForward(ForwardForward.Config(**{**QUICK, **config}))
-    method.start(net, Data(rows[:cut], labels[:cut], rows[cut:], labels[cut:]), np.random.default_rng([3, 2]))
-    return net, method, layer
-
-
-def run(method):
-    found = []
-    while (metrics := method.step()) is not None:
-        found.append(metrics)
-    return found
+def make(config: dict, **world):
+    return toy.make(ForwardForward, QUICK | config, width=20, **world)
 
 
 def test_goodness_is_the_sum_of_squares_of_what_is_above_zero():
@@ -59,14 +38,7 @@ def test_gradient_against_finite_differences(m):
     parameters = rng.standard_normal((5, 8))
     passes = np.vstack([0.5 * rng.standard_normal((7, 11 * (1 + m))), np.ones((1, 11 * (1 + m)))])
     _, gradient = loss_and_gradient(parameters, 5.0, passes, 11)
-    numeric = np.empty_like(parameters)
-    for place in np.ndindex(parameters.shape):
-        kept, sides = parameters[place], []
-        for side in (1e-6, -1e-6):
-            parameters[place] = kept + side
-            sides.append(loss_and_gradient(parameters, 5.0, passes, 11)[0])
-        parameters[place] = kept
-        numeric[place] = (sides[0] - sides[1]) / 2e-6
+    numeric = numeric_gradient(lambda: loss_and_gradient(parameters, 5.0, passes, 11)[0], parameters)
     assert gradient == pytest.approx(numeric, abs=1e-7)
 
 
@@ -88,8 +60,7 @@ def test_the_next_block_sees_the_direction_alone():
 def test_it_learns(schedule, negatives):
     net, method, _ = make({"schedule": schedule, "negatives": negatives, "epochs": 30})
     metrics = run(method)
-    rows, labels = blobs(seed=0)
-    assert (method.scores(net, rows).argmax(axis=1) == labels).mean() > 0.95
+    assert accuracy(net, method) > 0.95
     assert all(loss < 2 * math.log(2) for loss in metrics[-1].losses)  # better than goodness at the threshold
 
 
@@ -124,22 +95,9 @@ def test_planned_shots_are_the_shots(config, validation):
 @pytest.mark.parametrize("config", [{"schedule": "joint"}, {"decay": "cosine", "patience": 1, "score_every": 1}])
 @pytest.mark.parametrize("after", [1, 3, 5])
 def test_a_restored_state_ends_bit_for_bit_alike(config, after):
-    net, method, layer = make(config, validation=9)
-    run(method)
-    again_net, again, again_layer = make(config, validation=9)
-    for _ in range(after):
-        again.step()
-    state, weights, shots = again.state(), again_net.state(), again_layer.state()
-    third_net, third, third_layer = make(config, validation=9)
-    third_net.restore(weights)
-    third.restore(state)
-    third_layer.restore(shots)
-    run(third)
-    for mine, theirs in zip(third_net.blocks, net.blocks, strict=True):
-        assert mine.parameters.tobytes() == theirs.parameters.tobytes()
-    assert third_layer.shot == layer.shot and third.multiply_adds == method.multiply_adds
-    rows = blobs()[0]
-    assert third.scores(third_net, rows).tobytes() == method.scores(net, rows).tobytes()
+    whole = make(config, validation=9)
+    run(whole[1])
+    same(broken_off(ForwardForward, QUICK | config, after, width=20, validation=9), whole)
 
 
 def test_settings_that_would_be_ignored_are_refused():

@@ -8,38 +8,16 @@ import numpy as np
 import pytest
 
 from labtrain.errors import ConfigError
-from labtrain.methods.method import Data
 from labtrain.methods.mono_forward import MonoForward, loss_and_gradients
-from labtrain.network import EncodingConfig, NetworkConfig, build
+from tests.methods import toy
+from tests.methods.toy import accuracy, broken_off, numeric_gradient, run, same
 from tests.worlds import Interference, blobs
 
 QUICK = {"epochs": 20, "inner": 5, "rate": 0.02, "score_every": 5}
 
 
-def make(config: dict, validation: int = 0, layers: int = 2, label: str = "slots", labels=None):
-    rows, truth = blobs()
-    labels = truth if labels is None else labels
-    layer = Interference(noise=0.01)
-    cut = len(rows) - validation
-    net = build(
-        NetworkConfig(layers=layers, width=6),
-        EncodingConfig(scaling="standard", label=label),
-        [layer],
-        rows=rows[:cut],
-        classes=["a", "b", "c"],
-        feature_names=["f0", "f1", "f2"],
-        seed=3,
-    )
-    method = MonoForward(MonoForward.Config(**{**QUICK, **config}))
-    method.start(net, Data(rows[:cut], labels[:cut], rows[cut:], labels[cut:]), np.random.default_rng([3, 2]))
-    return net, method, layer
-
-
-def run(method):
-    found = []
-    while (metrics := method.step()) is not None:
-        found.append(metrics)
-    return found
+def make(config: dict, **world):
+    return toy.make(MonoForward, QUICK | config, **world)
 
 
 def test_a_sample_by_hand():
@@ -61,14 +39,7 @@ def test_gradient_against_finite_differences():
     labels = rng.integers(0, 3, 11)
     _, *gradients = loss_and_gradients(parameters, M, passes, labels)
     for values, gradient in zip((parameters, M), gradients, strict=True):
-        numeric = np.empty_like(values)
-        for place in np.ndindex(values.shape):
-            kept, sides = values[place], []
-            for side in (1e-6, -1e-6):
-                values[place] = kept + side
-                sides.append(loss_and_gradients(parameters, M, passes, labels)[0])
-            values[place] = kept
-            numeric[place] = (sides[0] - sides[1]) / 2e-6
+        numeric = numeric_gradient(lambda: loss_and_gradients(parameters, M, passes, labels)[0], values)
         assert gradient == pytest.approx(numeric, abs=1e-8)
 
 
@@ -86,15 +57,14 @@ def test_it_learns(prediction, label):
     net, method, _ = make({"prediction": prediction}, label=label)
     metrics = run(method)
     assert metrics[-1].losses[1] < metrics[20].losses[1] < math.log(3)
-    rows, labels = blobs(seed=0)
-    assert (method.scores(net, rows).argmax(axis=1) == labels).mean() > 0.95
+    assert accuracy(net, method) > 0.95
     assert metrics[-1].accuracy > 0.95
 
 
 def test_the_next_block_sees_activations_and_scores_are_those_of_the_last_block_or_their_sum():
     net, method, layer = make({"prediction": "last"})
     run(method)
-    rows, quiet = blobs()[0][:9], layer.noise
+    rows = blobs()[0][:9]
     layer.noise = 0.0
     x, found = net.encoder.features(rows), []
     for block, M in zip(net.blocks, method.M, strict=True):
@@ -104,7 +74,6 @@ def test_the_next_block_sees_activations_and_scores_are_those_of_the_last_block_
     assert method.scores(net, rows) == pytest.approx(found[1])
     method.config = method.config.model_copy(update={"prediction": "summed"})
     assert method.scores(net, rows) == pytest.approx(found[0] + found[1])
-    layer.noise = quiet
 
 
 def test_no_label_enters_the_physics():
@@ -115,14 +84,8 @@ def test_no_label_enters_the_physics():
             told.append(x.copy())
             yield from super()._measure(x)
 
-    rows, labels = blobs()
-    for given in (labels, labels[::-1].copy()):
-        net = build(
-            NetworkConfig(layers=1, width=6), EncodingConfig(), [Spy()],
-            rows=rows, classes=["a", "b", "c"], feature_names=["f0", "f1", "f2"], seed=3,
-        )  # fmt: skip
-        method = MonoForward(MonoForward.Config(**QUICK))
-        method.start(net, Data(rows, given, rows[:0], labels[:0]), np.random.default_rng(0))
+    for given in (blobs()[1], blobs()[1][::-1].copy()):
+        _, method, _ = make({}, labels=given, layer=Spy(max_batch=1000))
         method.step()
     assert told[0].tobytes() == told[1].tobytes()
 
@@ -140,24 +103,18 @@ def test_planned_shots_are_the_shots(validation):
 @pytest.mark.parametrize("config", [{"epochs": 6}, {"epochs": 6, "decay": "cosine", "patience": 1, "score_every": 1}])
 @pytest.mark.parametrize("after", [1, 5, 8])
 def test_a_restored_state_ends_bit_for_bit_alike(config, after):
-    net, method, layer = make(config, validation=9)
-    run(method)
-    again_net, again, again_layer = make(config, validation=9)
-    for _ in range(after):
-        again.step()
-    state, weights, shots = again.state(), again_net.state(), again_layer.state()
-    again.step()  # what was kept must not move on with the method
-    third_net, third, third_layer = make(config, validation=9)
-    third_net.restore(weights)
-    third.restore(state)
-    third_layer.restore(shots)
-    run(third)
-    for mine, theirs in zip(third_net.blocks, net.blocks, strict=True):
-        assert mine.parameters.tobytes() == theirs.parameters.tobytes()
-    assert [M.tobytes() for M in third.M] == [M.tobytes() for M in method.M]
-    assert third_layer.shot == layer.shot and third.multiply_adds == method.multiply_adds
-    rows = blobs()[0]
-    assert third.scores(third_net, rows).tobytes() == method.scores(net, rows).tobytes()
+    whole = make(config, validation=9)
+    run(whole[1])
+    again = broken_off(MonoForward, QUICK | config, after, validation=9)
+    same(again, whole)
+    assert [M.tobytes() for M in again[1].M] == [M.tobytes() for M in whole[1].M]
+
+
+def test_accuracy_is_told_every_few_epochs_and_after_the_last():
+    _, method, _ = make({"epochs": 5, "score_every": 3}, layers=1)
+    assert [not math.isnan(metrics.accuracy) for metrics in run(method)] == [False, False, True, True, True]
+    told = [metrics.accuracy for metrics in run(make({"epochs": 5, "score_every": 3, "rate": 0.002}, layers=1)[1])]
+    assert told[2] == told[3] != told[4]
 
 
 def test_patience_brings_the_best_weights_and_projections_back():

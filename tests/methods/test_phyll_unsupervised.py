@@ -10,36 +10,15 @@ from labtrain.methods.goodness import goodness
 from labtrain.methods.hybrids import blur, hybrids, masks
 from labtrain.methods.method import Data
 from labtrain.methods.phyll_unsupervised import UnsupervisedPhyLL
-from labtrain.network import EncodingConfig, NetworkConfig, build
-from tests.worlds import Interference, blobs
+from tests.methods import toy
+from tests.methods.toy import accuracy, broken_off, run, same
+from tests.worlds import blobs
 
 QUICK = {"epochs": 20, "inner": 5, "rate": 0.02, "theta": 8.0, "score_every": 5}
 
 
-def make(config: dict, validation: int = 0, layers: int = 2, labels=None, label: str = "slots"):
-    rows, truth = blobs()
-    labels = truth if labels is None else labels
-    layer = Interference(noise=0.01)
-    cut = len(rows) - validation
-    net = build(
-        NetworkConfig(layers=layers, width=6),
-        EncodingConfig(scaling="standard", label=label),
-        [layer],
-        rows=rows[:cut],
-        classes=["a", "b", "c"],
-        feature_names=["f0", "f1", "f2"],
-        seed=3,
-    )
-    method = UnsupervisedPhyLL(UnsupervisedPhyLL.Config(**{**QUICK, **config}))
-    method.start(net, Data(rows[:cut], labels[:cut], rows[cut:], labels[cut:]), np.random.default_rng([3, 2]))
-    return net, method, layer
-
-
-def run(method):
-    found = []
-    while (metrics := method.step()) is not None:
-        found.append(metrics)
-    return found
+def make(config: dict, **world):
+    return toy.make(UnsupervisedPhyLL, QUICK | config, **world)
 
 
 # -- hybrids -----------------------------------------------------------------------------------------------------------
@@ -100,8 +79,7 @@ def test_blocks_give_real_samples_the_larger_goodness():
 def test_it_learns(label):
     net, method, _ = make({}, label=label)
     run(method)
-    rows, labels = blobs(seed=0)
-    assert (method.scores(net, rows).argmax(axis=1) == labels).mean() > 0.95
+    assert accuracy(net, method) > 0.95
 
 
 def test_no_label_enters_the_blocks():
@@ -143,34 +121,23 @@ def test_planned_shots_are_the_shots(config, validation):
 @pytest.mark.parametrize("config", [{"epochs": 6}, {"epochs": 6, "decay": "cosine", "patience": 1, "score_every": 1}])
 @pytest.mark.parametrize("after", [1, 5, 8])
 def test_a_restored_state_ends_bit_for_bit_alike(config, after):
-    net, method, layer = make(config, validation=9)
-    run(method)
-    again_net, again, again_layer = make(config, validation=9)
-    for _ in range(after):
-        again.step()
-    state, weights, shots = again.state(), again_net.state(), again_layer.state()
-    third_net, third, third_layer = make(config, validation=9)
-    third_net.restore(weights)
-    third.restore(state)
-    third_layer.restore(shots)
-    run(third)
-    for mine, theirs in zip(third_net.blocks, net.blocks, strict=True):
-        assert mine.parameters.tobytes() == theirs.parameters.tobytes()
-    assert third_layer.shot == layer.shot and third.multiply_adds == method.multiply_adds
-    rows = blobs()[0]
-    assert third.scores(third_net, rows).tobytes() == method.scores(net, rows).tobytes()
+    whole = make(config, validation=9)
+    run(whole[1])
+    same(broken_off(UnsupervisedPhyLL, QUICK | config, after, validation=9), whole)
 
 
 def test_going_on_with_more_epochs_keeps_the_first_block_s_shots():
     net, method, layer = make({"epochs": 3})
     run(method)
-    shots, state = layer.shot, method.state()
-    more = UnsupervisedPhyLL(UnsupervisedPhyLL.Config(**{**QUICK, "epochs": 6}))
+    shots, state, V = layer.shot, method.state(), method.V
+    more = UnsupervisedPhyLL(UnsupervisedPhyLL.Config(**QUICK | {"epochs": 6}))
     more.start(net, method.data, np.random.default_rng([3, 2]))
     more.restore(state)
     run(more)
     assert layer.shot - shots == 2 * 60
-    assert not np.allclose(more.V, method.V)
+    assert more.responses[0].tobytes() == state["responses"][0].tobytes()
+    assert len(more.responses) == 2 and not np.allclose(more.responses[1], state["responses"][1])
+    assert not np.allclose(more.V, V)
 
 
 def test_accuracy_is_told_on_validation_rows_and_patience_brings_the_best_back():
