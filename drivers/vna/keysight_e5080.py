@@ -39,7 +39,7 @@ class KeysightE5080(KeysightPna):
 
     def _delete_measurements(self) -> list[str]:
         others = []
-        for number in self.ask_as(_numbers, "SYST:MEAS:CAT? 1"):
+        for number in self.ask_as(self._numbers, "SYST:MEAS:CAT? 1"):
             if number >= FIRST:
                 self.tell(f"CALC1:MEAS{number}:DEL")
             else:
@@ -48,7 +48,3 @@ class KeysightE5080(KeysightPna):
 
     def _select(self, name: str) -> None:
         """Nothing is selected by the commands above, so there is nothing to put back."""
-
-
-def _numbers(answer: str) -> list[int]:
-    return [int(number) for number in text(answer).split(",") if number]

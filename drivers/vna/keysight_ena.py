@@ -43,6 +43,7 @@ class KeysightEna(ScpiVna):
     X = "SENS1:FREQ:DATA?"
     CORRECTED = "SENS1:CORR:STAT?"
     HARMLESS: ClassVar[dict[str, bool]] = {"coupled": True, "sloped": False}
+    CHANNELS = "SERV:CHAN:COUN?"
     FEWEST_POINTS = 2
     MOST_SEGMENTS = 201
     DATA: ClassVar[str] = "CALC1:PAR{trace}:SEL;:CALC1:DATA:SDAT?"
@@ -62,6 +63,10 @@ class KeysightEna(ScpiVna):
         "power slope", "SOUR1:POW:SLOP:STAT?", "SOUR1:POW:SLOP:STAT {}", cast=boolean, choices=(True, False), kept=False
     )
     continuous = Command("continuous sweeps", "INIT1:CONT?", "INIT1:CONT {}", cast=boolean, choices=(True, False))
+
+    @staticmethod
+    def _numbers(answer: str) -> list[int]:
+        return [*range(1, 1 + integer(answer))]
 
     def _define_measurements(self) -> set[int]:
         s_parameters = self.config.s_parameters

@@ -44,6 +44,8 @@ class KeysightPna(ScpiVna):
     OFF = "OUTP 0;:SENS1:SWE:MODE HOLD"
     TRIGGER = "SENS1:SWE:MODE SING;*OPC?"
     HARMLESS: ClassVar[dict[str, bool]] = {"sloped": False}
+    CHANNELS = "SYST:CHAN:CAT?"
+    CONTINUOUS = ("SENS{}:SWE:MODE?", "SENS{}:SWE:MODE {}", "HOLD")
     X = "CALC1:X?"
     SELECTED: ClassVar[str] = "CALC1:PAR:SEL?"
     """Question for the measurement that is selected."""

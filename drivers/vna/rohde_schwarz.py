@@ -41,6 +41,7 @@ class RohdeSchwarz(ScpiVna):
     PORTS = "INST:PORT:COUN?"
     HOLD = "INIT1:CONT 0"
     OFF = "OUTP 0;:INIT1:CONT 0"
+    CHANNELS = "CONF:CHAN:CAT?"
     X = "CALC1:DATA:STIM?"
 
     sweep_type = Command(
@@ -114,6 +115,10 @@ class RohdeSchwarz(ScpiVna):
         self._questions = tuple(f"CALC1:PAR:SEL '{name}';:CALC1:DATA? SDAT" for name in names)
         s_parameters = [s for s in (*others, *self.config.s_parameters) if s[:1] == "S" and s[1:].isdigit()]
         return {int(s[1 + len(s[1:]) // 2 :]) for s in s_parameters}
+
+    @staticmethod
+    def _numbers(answer: str) -> list[int]:
+        return [int(number) for number in text(answer).split(",")[::2] if number]
 
     def _delete_measurements(self) -> list[str]:
         """Delete our own traces; parameters of the others on the channel."""

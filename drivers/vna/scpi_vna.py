@@ -67,6 +67,12 @@ class ScpiVna(Vna, ScpiInstrument):
     checked; an instrument that does not know one has no such thing.
     """
 
+    CHANNELS: ClassVar[str] = ""
+    """Question for the channels there are; `_numbers` reads the answer."""
+
+    CONTINUOUS: ClassVar[tuple[str, str, str]] = ("INIT{}:CONT?", "INIT{}:CONT {}", "0")
+    """Of a channel: question and order for sweeping by itself, and the word for not."""
+
     FEWEST_POINTS: ClassVar[int] = 1
     """Of a segment."""
 
@@ -101,6 +107,7 @@ class ScpiVna(Vna, ScpiInstrument):
     radiating = Command("RF output", "OUTP?", cast=boolean, doc="Switched by rf().", kept=False)
 
     _adding: tuple[str, ...] = ()  # those of HARMLESS that it has
+    _tells_channels = False
     _triggers: tuple[str, ...] = ()
     _questions: tuple[str, ...] = ()
     _kept: NDArray[np.intp] | slice = slice(None)  # points of a sweep that were asked for
@@ -120,6 +127,7 @@ class ScpiVna(Vna, ScpiInstrument):
             self.points_range = Limit(type(self).points_range.low, integer(most))
         commands = self.commands()
         self._adding = tuple(n for n in self.HARMLESS if self.ask_if_known(str(commands[n].get)) is not None)
+        self._tells_channels = bool(self.CHANNELS) and self.ask_if_known(self.CHANNELS) is not None
 
     def _range(self, questions: tuple[str, str], unit: str) -> Limit:
         low, high = (self.ask_as(float, question) for question in questions)
@@ -143,6 +151,8 @@ class ScpiVna(Vna, ScpiInstrument):
     def _configure(self, frequencies_hz: Frequencies) -> None:
         config = self.config
         self.tell(self.HOLD)
+        for number in self._other_channels():  # RF is that of all channels, and theirs was not checked
+            self.tell(self.CONTINUOUS[1].format(number, self.CONTINUOUS[2]))
         for name in self._adding:
             setattr(self, name, self.HARMLESS[name])
         self.power_dbm = config.power_dbm
@@ -247,13 +257,30 @@ class ScpiVna(Vna, ScpiInstrument):
     # -- settings ------------------------------------------------------------------------------------------------
 
     def settings(self) -> dict[str, Any]:
-        return super().settings() | {name: getattr(self, name) for name in self._adding}
+        question, _, hold = self.CONTINUOUS
+        modes = [(number, self.ask(question.format(number))) for number in self._other_channels()]
+        found = super().settings() | {name: getattr(self, name) for name in self._adding}
+        return found | {"other_channels": [(number, mode) for number, mode in modes if mode.lstrip("+") != hold]}
+
+    def _other_channels(self) -> list[int]:
+        """Channels that are not ours."""
+        return [n for n in self.ask_as(self._numbers, self.CHANNELS) if n != 1] if self._tells_channels else []
+
+    @staticmethod
+    def _numbers(answer: str) -> list[int]:
+        """Channels of the answer to `CHANNELS`."""
+        return [int(number) for number in text(answer).split(",") if number]
 
     def restore(self, settings: dict[str, Any]) -> None:
         super().restore(settings)
         for name in self._adding:
             if name in settings:
                 self.commands()[name].write(self, settings[name])
+        if swept := settings.get("other_channels"):
+            there = self._other_channels()
+            for number, mode in swept:
+                if number in there:
+                    self.tell(self.CONTINUOUS[1].format(number, mode))
         self.check_errors()
 
     # -- RF ------------------------------------------------------------------------------------------------------

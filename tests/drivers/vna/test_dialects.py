@@ -133,6 +133,39 @@ def test_no_port_gives_more_power_than_was_checked_whatever_was_set_before(name:
     assert bench.vna.settings() == found
 
 
+PNA_CHANNEL = "SOUR2:POW 5;:SENS2:SWE:MODE CONT"
+CHANNELS = {
+    "keysight-pna": f"CALC2:PAR:DEF:EXT 'theirs','S21';:{PNA_CHANNEL}",
+    "keysight-e5080": f"CALC2:MEAS7:DEF 'S21';:{PNA_CHANNEL}",
+    "rohde-schwarz": "CALC2:PAR:SDEF 'theirs','S21';:SOUR2:POW 5;:INIT2:CONT 1",
+}
+READ = {
+    "keysight-e5080": "CALC2:MEAS7:DATA:SDAT?",
+    "keysight-pna": "CALC2:PAR:SEL 'theirs';:CALC2:DATA? SDATA",
+    "rohde-schwarz": "CALC2:PAR:SEL 'theirs';:CALC2:DATA? SDAT",
+}
+
+
+@every_dialect
+def test_other_channels_do_not_radiate_while_rf_is_on_and_sweep_afterwards(name: str) -> None:
+    """Their frequencies and powers are those of somebody else, and were not checked."""
+    bench = Bench(name, power_dbm=-30.0)
+    bench.emulator.receive(CHANNELS.get(name, "SOUR2:POW 5;:INIT2:CONT 1").encode() + b"\n")
+    assert bench.told("SYST:ERR?").lstrip("+").startswith("0,")
+    bench.vna.open()
+    found = bench.vna.settings()
+    assert [number for number, _ in found["other_channels"]] == [2]
+    vna = bench.ready()
+    bench.network.asked.clear()
+    vna.sweep()
+    bench.emulator.receive(READ.get(name, "CALC2:DATA:SDAT?").encode() + b"\n")
+    vna.sweep()
+    assert {asked.power_dbm for asked in bench.network.asked} == {-30.0}
+    vna.close()
+    bench.vna.open()
+    assert bench.vna.settings() == found
+
+
 @every_dialect
 def test_a_list_is_taken_again_and_that_of_before_goes_back(name: str) -> None:
     """As after a fault, when numbers are sent in binary already."""

@@ -232,7 +232,7 @@ def test_frequencies_that_it_did_not_take():
     vna = bench.open()
     block = np.ascontiguousarray(GRID + 1e6, dtype="<f8").tobytes()
     keep = lambda replies: replies  # noqa: E731
-    bench.wire.spoils = [keep] * 8 + [instead(b"#3168" + block + b"\n")]
+    bench.wire.spoils = [keep] * 9 + [instead(b"#3168" + block + b"\n")]
     with pytest.raises(InstrumentError) as caught:
         vna.configure(GRID)
     assert str(caught.value) == (
