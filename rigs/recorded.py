@@ -1,4 +1,4 @@
-"""A rig that answers as a measured one did: the twin of recorded pairs, with the twin's own errors as noise."""
+"""A rig that answers as a measured one did: a twin, fitted here or read, with the twin's own errors as noise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from labtrain.clock import Clock
 from labtrain.config import InputPath
@@ -22,23 +22,27 @@ from labtrain.rigs.rig import Rig, RigConfig
 from labtrain.sim.channels import Channels, known
 from labtrain.sim.disturbances import Known
 from labtrain.sim.noise import philox
-from labtrain.twin import WaveTwin, check_pairs, judge
+from labtrain.twin import Twin, WaveTwin, check_pairs, judge, load_twin
 
 _BLOCK = 256  # shots that share one counter of the noise; also the largest chunk handed out
+_OF_THE_FIT = ("held_out_rows", "ridge", "half_life_rows")  # say how pairs become a twin
 _LOG = logging.getLogger("labtrain")
 
 
 class RecordedRig(Rig):
-    """One layer, fitted to the recorded pairs when the rig is opened.
+    """One layer: a wave twin fitted to recorded pairs when the rig is opened, or one that ``labtrain twin fit`` wrote.
 
-    Drives anywhere in [0, 1] are accepted; where nothing was recorded the quadratic form extrapolates.
+    Drives anywhere in [0, 1] are accepted; where nothing was recorded the twin extrapolates.
     """
 
     class Config(RigConfig):
         """Settings of the recorded rig."""
 
         type: Literal["recorded"]
-        pairs: InputPath = Field(description="npz file: drives x (rows, n_in), responses y (rows, n_out), as measured")
+        pairs: InputPath | None = Field(
+            None, description="npz file: drives x (rows, n_in), responses y (rows, n_out), as measured; or else twin"
+        )
+        twin: InputPath | None = Field(None, description="npz file that labtrain twin fit wrote; or else pairs")
         held_out_rows: int = Field(
             800, ge=1, description="latest rows, kept out of the fit: they judge it and are its noise"
         )
@@ -56,6 +60,15 @@ class RecordedRig(Rig):
             """What can happen to inputs and outputs; how many there are, only the file knows."""
             return known()
 
+        @model_validator(mode="after")
+        def _one_source(self) -> RecordedRig.Config:
+            if (self.pairs is None) == (self.twin is None):
+                raise ValueError("pairs or twin: exactly one of them says what answers")
+            given = [key for key in _OF_THE_FIT if self.twin is not None and key in self.model_fields_set]
+            if given and any(getattr(self, key) != type(self).model_fields[key].default for key in given):
+                raise ValueError(f"{given[0]}: the twin is fitted already; leave it out, or give pairs instead of twin")
+            return self
+
     config: Config
 
     def __init__(self, config: Config, clock: Clock) -> None:
@@ -64,33 +77,24 @@ class RecordedRig(Rig):
         self._found: dict[str, Any] = {}
 
     def open(self) -> None:
-        """Read the pairs, fit the twin, judge it on the latest rows, name the inputs that reach nothing.
+        """Fit the twin to the pairs and judge it on the latest rows, or read it; name the inputs that reach nothing.
 
         Raises
         ------
         DataError
-            If the file cannot be read, or does not hold fitting arrays x and y of finite numbers.
+            If the file cannot be read, does not hold fitting arrays x and y of finite numbers, or no twin.
         """
         config = self.config
-        content = _read(config.pairs)
-        x, y = _arrays(content, config.pairs)
-        fitted = len(x) - config.held_out_rows
-        if fitted <= 0:
-            raise DataError(
-                f"recorded rig: {config.pairs} has {len(x)} rows and {config.held_out_rows} are held out; "
-                "set a smaller rig.held_out_rows"
+        twin, content = self._fitted(config.pairs) if config.pairs is not None else self._loaded()
+        if twin.dead_inputs:
+            dead = ", ".join(map(str, twin.dead_inputs))
+            _LOG.info(
+                "recorded rig: inputs %s reach no output; use the other %d (network.drive.inputs)",
+                *(dead, twin.n_in - len(twin.dead_inputs)),
             )
-        twin = WaveTwin().fit(x[:fitted], y[:fitted], ridge=config.ridge, half_life=config.half_life_rows)
-        errors = twin.residuals(x[fitted:], y[fitted:])
+        self._found["dead_inputs"] = list(twin.dead_inputs)
+        options = config.model_dump(include={*_OF_THE_FIT, "noise", "noise_scale"})
         digest = hashlib.sha256(content)
-        self._found = {
-            "pairs_sha256": digest.hexdigest(),
-            "fitted_rows": fitted,
-            "dead_inputs": list(twin.dead_inputs),
-            "held_out": judge(twin, x[fitted:], y[fitted:]),
-        }
-        self._report(twin)
-        options = config.model_dump(include={"held_out_rows", "ridge", "half_life_rows", "noise", "noise_scale"})
         digest.update(json.dumps(options, sort_keys=True).encode())
         info = LayerInfo(
             n_in=twin.n_in,
@@ -102,23 +106,57 @@ class RecordedRig(Rig):
             simulated=True,
             dead_inputs=twin.dead_inputs,
         )
-        noise = config.noise_scale * errors if config.noise == "residuals" else None
-        rms = np.sqrt((y[:fitted] ** 2).mean(axis=0))
-        self._layer = RecordedLayer(twin, noise, info, config.seed, self.clock, rms)
+        self._layer = RecordedLayer(twin, self._noise(twin), info, config.seed, self.clock)
         self.layers = (self._layer,)
 
-    def _report(self, twin: WaveTwin) -> None:
-        found = self._found
+    def _fitted(self, path: Path) -> tuple[Twin, bytes]:
+        """The twin of the pairs in a file, with its errors on the rows held out, and the content of the file."""
+        config, content = self.config, _read(path)
+        x, y = _arrays(content, path)
+        fitted = len(x) - config.held_out_rows
+        if fitted <= 0:
+            raise DataError(
+                f"recorded rig: {path} has {len(x)} rows and {config.held_out_rows} are held out; "
+                "set a smaller rig.held_out_rows"
+            )
+        twin = WaveTwin().fit(x[:fitted], y[:fitted], ridge=config.ridge, half_life=config.half_life_rows)
+        twin.errors = twin.residuals(x[fitted:], y[fitted:])
+        found = judge(twin, x[fitted:], y[fitted:])
+        self._found = {
+            "pairs": str(path),
+            "pairs_sha256": hashlib.sha256(content).hexdigest(),
+            "fitted_rows": fitted,
+            "held_out": found,
+        }
         _LOG.info(
             "recorded rig: fitted to %d pairs of %s, RMSE %.4f on the %d after them",
-            *(found["fitted_rows"], self.config.pairs.name, found["held_out"]["rmse"], found["held_out"]["rows"]),
+            *(fitted, path.name, found["rmse"], found["rows"]),
         )
-        if twin.dead_inputs:
-            dead = ", ".join(map(str, twin.dead_inputs))
-            _LOG.info(
-                "recorded rig: inputs %s reach no output; use the other %d (network.drive.inputs)",
-                *(dead, len(twin.live_inputs)),
+        return twin, content
+
+    def _loaded(self) -> tuple[Twin, bytes]:
+        """The twin of a file, and its content."""
+        path = self.config.twin
+        assert path is not None  # one of both is given
+        twin, content = load_twin(path), path.read_bytes()
+        self._found = {
+            "twin": str(path),
+            "twin_sha256": hashlib.sha256(content).hexdigest(),
+            "twin_kind": twin.kind,
+            "twin_of": twin.fingerprint,
+        }
+        return twin, content
+
+    def _noise(self, twin: Twin) -> Array | None:
+        config = self.config
+        if config.noise == "none":
+            return None
+        if twin.errors is None or not len(twin.errors):
+            raise DataError(
+                f"recorded rig: {config.twin} holds no errors to replay; fit it with labtrain twin fit, "
+                "or set rig.noise: none"
             )
+        return config.noise_scale * twin.errors
 
     def restart(self, seed: int) -> None:
         """Shot 0 of a trial with its own noise; disturbances are undone."""
@@ -143,7 +181,6 @@ class RecordedRig(Rig):
     def provenance(self) -> dict[str, Any]:
         return {
             "instruments": {"recording": "simulated"},
-            "pairs": str(self.config.pairs),
             **self._found,
         }
 
@@ -153,27 +190,23 @@ class RecordedLayer(Layer):
 
     Parameters
     ----------
-    twin : WaveTwin
+    twin : Twin
     errors : ndarray, (rows, n_out), or None
         Scaled residuals of pairs that the twin was not fitted to. A shot carries one whole row of them, which one
         follows from seed and shot number alone. None: no noise.
     info : LayerInfo
     seed : int
     clock : Clock
-    rms : ndarray, (n_out,)
-        Of the recorded responses.
     """
 
     name = "recorded"
 
-    def __init__(
-        self, twin: WaveTwin, errors: Array | None, info: LayerInfo, seed: int, clock: Clock, rms: Array
-    ) -> None:
+    def __init__(self, twin: Twin, errors: Array | None, info: LayerInfo, seed: int, clock: Clock) -> None:
         self._twin = twin
         self._errors = errors
         self._info = info
         self._clock = clock
-        self.channels = Channels(info.n_in, info.n_out, rms, _BLOCK)
+        self.channels = Channels(info.n_in, info.n_out, twin.rms, _BLOCK)
         self.restart(seed)
 
     @property
@@ -195,8 +228,8 @@ class RecordedLayer(Layer):
             y = self._twin.predict(self.channels.drives(part, self.shot))
             if self._errors is not None:
                 drawn = philox(self._seed, 0, self.shot // _BLOCK).integers(len(self._errors), size=_BLOCK)
-                # An amplitude is never negative.
-                y = np.maximum(y + self._errors[drawn[first : first + len(part)]], 0.0)
+                # An amplitude is never negative, and one about an offset never below that.
+                y = np.maximum(y + self._errors[drawn[first : first + len(part)]], self._twin.least)
             y = self.channels.responses(y, self._seed, self.shot)
             self.shot += len(part)
             done += len(part)
@@ -207,7 +240,7 @@ class RecordedLayer(Layer):
 
     def restore(self, state: dict[str, Any]) -> None:
         self._seed, self.shot = int(state["seed"]), int(state["shot"])
-        self.channels.restore(state["disturbances"])
+        self.channels.restore(state.get("disturbances", []))  # older runs had none
 
 
 def _read(path: Path) -> bytes:

@@ -35,6 +35,7 @@ def save_twin(twin: Twin, path: str | Path) -> None:
         "twin": np.array(twin.kind),
         "format": np.array(_FORMAT),
         "fingerprint": np.array(twin.fingerprint or ""),
+        "rms": twin.rms,
     }
     if twin.errors is not None:
         about["errors"] = twin.errors
@@ -60,6 +61,7 @@ def load_twin(path: str | Path) -> Twin:
             arrays = {name: archive[name] for name in archive.files}
         kind, written = str(arrays.pop("twin")), int(arrays.pop("format"))
         fingerprint, errors = str(arrays.pop("fingerprint")), arrays.pop("errors", None)
+        rms = np.asarray(arrays.pop("rms"), dtype=np.float64)
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(f"{path}: cannot be read ({reason}); name a file that labtrain twin fit wrote") from None
@@ -76,6 +78,7 @@ def load_twin(path: str | Path) -> Twin:
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise DataError(f"{path}: a damaged twin ({error}); fit it again") from None
     twin.fingerprint = fingerprint or None
+    twin.rms = rms
     twin.errors = None if errors is None else np.asarray(errors, dtype=np.float64)
     return twin
 

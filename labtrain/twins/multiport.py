@@ -64,6 +64,7 @@ class MultiportTwin:
     n_out: int
     fingerprint: str | None = None
     errors: Array | None = None
+    rms: Array
     loads: Loads
     offset: Array
     constant: Complex
@@ -76,6 +77,11 @@ class MultiportTwin:
     def dead_inputs(self) -> tuple[int, ...]:
         """Inputs that switch nothing: they never changed in the recording."""
         return tuple(sorted(set(range(self.n_in)) - set(self.loads.inputs.tolist())))
+
+    @property
+    def least(self) -> Array:
+        """Below what no response can be, (n_out,)."""
+        return -self.offset
 
     def fit(
         self,
@@ -137,6 +143,7 @@ class MultiportTwin:
         self.first = np.array([model.first for model in found])
         self.second = np.array([model.second for model in found])
         self.modes = np.array([model.modes for model in found])
+        self.rms = np.sqrt(np.mean(y**2, axis=0))
         self.rmse = np.sqrt(np.mean((y - self.predict(x)) ** 2, axis=0))
         return self
 

@@ -61,6 +61,7 @@ class ResidualTwin:
     n_out: int
     fingerprint: str | None = None
     errors: Array | None = None
+    rms: Array
     wave: WaveTwin
     scale: Array
     mean: Array
@@ -76,6 +77,11 @@ class ResidualTwin:
     def dead_inputs(self) -> tuple[int, ...]:
         """Inputs that reach no output by way of the waves; the network does not see them either."""
         return self.wave.dead_inputs
+
+    @property
+    def least(self) -> Array:
+        """Below what no response can be, (n_out,)."""
+        return np.zeros(self.n_out)
 
     def fit(
         self,
@@ -136,6 +142,7 @@ class ResidualTwin:
             )
         finally:
             torch.set_num_threads(threads)
+        self.rms = np.sqrt(np.mean(y**2, axis=0))
         self.rmse = np.sqrt(np.mean((y - self.predict(x)) ** 2, axis=0))
         return self
 

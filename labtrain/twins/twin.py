@@ -27,6 +27,8 @@ class Twin(Protocol):
         Inputs that reach no output, where the fit can tell.
     fingerprint : str or None
         Of the layer it was fitted to (``LayerInfo.fingerprint``); None if the recording does not tell.
+    rms : ndarray, (n_out,)
+        Root mean square of the responses it was fitted to.
     errors : ndarray, (rows, n_out), or None
         Measured minus predicted responses of pairs that it was not fitted to, the latest last.
     """
@@ -36,10 +38,15 @@ class Twin(Protocol):
     n_out: int
     fingerprint: str | None
     errors: Array | None
+    rms: Array
 
     @property
     def dead_inputs(self) -> tuple[int, ...]:
         """Inputs that reach no output."""
+
+    @property
+    def least(self) -> Array:
+        """Below what no response can be, (n_out,)."""
 
     def predict(self, x: ArrayLike) -> Array:
         """Responses (rows, n_out) to drives (rows, n_in); the answer to a row does not depend on the others."""

@@ -46,6 +46,7 @@ class WaveTwin:
     n_out: int
     fingerprint: str | None = None
     errors: Array | None = None
+    rms: Array
     live_inputs: tuple[int, ...]
     coefficients: Array
     rmse: Array
@@ -53,6 +54,11 @@ class WaveTwin:
     @property
     def dead_inputs(self) -> tuple[int, ...]:
         return tuple(i for i in range(self.n_in) if i not in self.live_inputs)
+
+    @property
+    def least(self) -> Array:
+        """Below what no response can be, (n_out,)."""
+        return np.zeros(self.n_out)
 
     def fit(self, x: ArrayLike, y: ArrayLike, *, ridge: float = 1e-8, half_life: float | None = None) -> WaveTwin:
         """Fit the form to recorded pairs, in the order in which they were measured.
@@ -113,6 +119,7 @@ class WaveTwin:
             # y - sqrt(P q) linearised around P q = s^2 is (s (2 y - s) - P q) / (2 s).
             target, resolved = s * (2 * y[:, k] - s), np.maximum(s, floor)
             self.coefficients[:, k] = _ridge_fit(design, target[:, None], weight / resolved**2, ridge)[:, 0]
+        self.rms = np.sqrt(np.mean(y**2, axis=0))
         self.rmse = np.sqrt(np.mean(self.residuals(x, y) ** 2, axis=0))
         return self
 

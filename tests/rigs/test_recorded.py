@@ -7,11 +7,13 @@ import time
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from labtrain.clock import SimulatedClock
 from labtrain.errors import DataError, InputError, InstrumentError
 from labtrain.rigs.recorded import RecordedRig
-from labtrain.twin import WaveTwin
+from labtrain.twin import WaveTwin, load_twin, save_twin
+from labtrain.twins.fitting import fit_twin
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +154,66 @@ def test_opening_takes_no_lab_time_and_shots_carry_the_clock(rig):
         (chunk,) = opened.layers[0].measure(np.zeros((3, 5)))
     assert chunk.started_s == 5.0
     assert time.perf_counter() - began < 5
+
+
+@pytest.fixture
+def kept(rig, pairs, tmp_path):
+    """A file with the twin that the rig fits to its pairs."""
+    rig()  # writes them
+    fit_twin(tmp_path / "pairs.npz", tmp_path / "twin.npz", rows=500)
+    return tmp_path / "twin.npz"
+
+
+def of(twin, **options):
+    options = {"type": "recorded", "twin": str(twin), **options}
+    return RecordedRig(RecordedRig.Config.model_validate(options), SimulatedClock(5.0))
+
+
+def test_a_twin_from_a_file_answers_as_the_one_that_is_fitted_here(rig, kept):
+    drive = np.random.default_rng(2).random((300, 5))
+    with rig() as fitted, of(kept) as read:
+        assert np.array_equal(read.layers[0].forward(drive), fitted.layers[0].forward(drive))
+        assert read.layers[0].info.dead_inputs == (3,)
+        assert read.layers[0].info.simulated
+        found = read.provenance()
+    assert found["twin"] == str(kept)
+    assert (found["twin_kind"], found["twin_of"], found["dead_inputs"]) == ("wave", None, [3])
+    fingerprints = set()
+    for options in ({}, {"noise": "none"}):
+        with of(kept, **options) as opened:
+            fingerprints.add(opened.layers[0].info.fingerprint)
+    assert len(fingerprints) == 2
+
+
+def test_a_twin_of_pixels_answers_below_zero_where_its_outputs_stand_about_a_mean(tmp_path):
+    rng = np.random.default_rng(3)
+    x = rng.integers(0, 2, (300, 4)).astype(float)
+    y = np.abs(2 + x @ (rng.normal(size=(4, 2)) + 1j * rng.normal(size=(4, 2))))
+    np.savez(tmp_path / "pixels.npz", x=x, y=(y - y.mean(axis=0)) / y.std(axis=0))
+    fit_twin(tmp_path / "pixels.npz", tmp_path / "twin.npz", "multiport", modes=0)
+    with of(tmp_path / "twin.npz") as opened:
+        answers = opened.layers[0].forward(x)
+    assert answers.min() < -0.5
+    assert answers.mean() == pytest.approx(0, abs=0.1)
+
+
+def test_exactly_one_of_pairs_and_twin_is_given_and_nothing_is_said_of_a_fit_that_is_done(kept, tmp_path):
+    both = {"type": "recorded", "twin": str(kept), "pairs": str(kept)}
+    for options in (both, {"type": "recorded"}):
+        with pytest.raises(ValidationError, match=r"pairs or twin: exactly one of them says what answers"):
+            RecordedRig.Config.model_validate(options)
+    with pytest.raises(ValidationError, match=r"ridge: the twin is fitted already; leave it out, or give pairs"):
+        of(kept, ridge=1e-3)
+    bare = load_twin(kept)
+    bare.errors = None
+    save_twin(bare, tmp_path / "bare.npz")
+    with pytest.raises(DataError) as error, of(tmp_path / "bare.npz"):
+        pass
+    assert str(error.value) == (
+        f"recorded rig: {tmp_path / 'bare.npz'} holds no errors to replay; fit it with labtrain twin fit, "
+        "or set rig.noise: none"
+    )
+    with of(tmp_path / "bare.npz", noise="none") as opened:
+        assert opened.layers[0].info.n_in == 5
+    with pytest.raises(DataError, match=r"pairs\.npz: holds no twin; name a file that labtrain twin fit wrote$"):
+        of(tmp_path / "pairs.npz").open()

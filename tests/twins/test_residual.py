@@ -43,7 +43,9 @@ def made():
     arrays = {f"weights{i}": rng.normal(size=shape) for i, shape in enumerate(shapes)}
     wave = {"wave_" + name: values for name, values in twin.wave.arrays().items()}
     scales = {"scale": np.full(3, 0.1), "mean": np.ones(3), "deviation": np.full(3, 0.5), "rmse": np.zeros(3)}
-    return ResidualTwin.from_arrays({**wave, **arrays, **scales, "epochs": np.array(4)})
+    twin = ResidualTwin.from_arrays({**wave, **arrays, **scales, "epochs": np.array(4)})
+    twin.rms = np.ones(3)
+    return twin
 
 
 def test_the_network_learns_what_the_waves_leave(fitted):

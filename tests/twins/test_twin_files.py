@@ -28,6 +28,7 @@ def test_the_same_twin_comes_back(fitted, tmp_path):
     assert np.array_equal(loaded.vjp(x, np.ones((50, 3))), fitted.vjp(x, np.ones((50, 3))))
     assert (loaded.fingerprint, loaded.dead_inputs) == ("acoustic:0123", (1,))
     assert np.array_equal(loaded.errors, fitted.errors)
+    assert np.array_equal(loaded.rms, fitted.rms)
     fitted.fingerprint = fitted.errors = None
     save_twin(fitted, tmp_path / "twin.npz")
     assert (load_twin(tmp_path / "twin.npz").fingerprint, load_twin(tmp_path / "twin.npz").errors) == (None, None)
