@@ -392,7 +392,7 @@ def test_emulators_elsewhere_are_told_and_told_again_after_a_restore(
         first = layer.forward(microwaves.DRIVES[:18])
         state = layer.state()
         assert state["disturbances"] == [[shot, name, rig_values(rig, name, values)] for shot, name, values in EVENTS]
-        rig.restart(8)  # another trial: nothing of it is left
+        rig.restart(3)  # another trial: nothing of it is left
         assert layer.state()["disturbances"] == []
         layer.forward(microwaves.DRIVES[:2])
         layer.restore(state)

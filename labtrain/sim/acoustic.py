@@ -331,7 +331,7 @@ class AcousticWorld:
     def restore(self, state: dict[str, Any]) -> None:
         """Return to a state that :meth:`state` gave."""
         self.seed = int(state["seed"])
-        self._events.restore(state["disturbances"])
+        self._events.restore(state.get("disturbances", []))  # older runs had none
         self._altered.clear()
 
 

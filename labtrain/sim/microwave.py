@@ -213,7 +213,7 @@ class MicrowaveWorld:
         self.seed = int(state["seed"])
         self._pattern = np.array(state["pattern"], dtype=np.int64)
         self._shot, self._sweeps = int(state["shot"]), int(state["sweeps"])
-        self._events.restore(state["disturbances"])
+        self._events.restore(state.get("disturbances", []))  # older runs had none
 
     def _respond(
         self,
