@@ -47,6 +47,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "multiplexed-gradient-descent": "labtrain.methods.mgd:MGD",
         "phyll": "labtrain.methods.phyll:PhyLL",
         "phyll-unsupervised": "labtrain.methods.phyll_unsupervised:UnsupervisedPhyLL",
+        "physical-spsa": "labtrain.methods.physical_spsa:PhysicalSPSA",
         "ridge": "labtrain.methods.ridge:Ridge",
         "spsa": "labtrain.methods.spsa:SPSA",
     },

@@ -1,15 +1,11 @@
-"""Coordinate descent on physical parameters, such as pixels that carry no value, between epochs of PhyLL.
+"""Coordinate descent on physical parameters, such as pixels that carry no value (physical.py has the frame).
 
-W and b of a block are trained by PhyLL, layer by layer. In each of its `breaks` one physical parameter after the other
-is changed, measured and judged by the block's own loss (goodness.py) on a fixed batch of positive and negative passes.
-Then all passes are measured anew, the responses' scale is learned anew, and PhyLL goes on. A change is kept if
+One parameter after the other is changed and measured, and a change is kept if
 
     L(changed) < L(incumbent) - margin sqrt(2) sigma,   sigma^2 = mean (L_j - L_(j+1))^2 / 2
 
 with L_j the readings of one and the same state: three at the beginning, of which the median counts, and one after every
-`remeasure` changes, which also follow the rig's drift. W fits the responses it has seen and would condemn every other
-physics; so a loss is read with responses in a scale of their own, after `refit` updates of a copy of W and b on the
-batch. (Read from another half of the batch it was four times as uncertain, and found less.)
+`remeasure` changes, which also follow the rig's drift.
 
 Flipping single pixels and keeping what is better is the sequential search of I. M. Vellekoop, A. P. Mosk, Opt. Commun.
 281, 3071 (2008), who focused light with it.
@@ -18,121 +14,34 @@ Flipping single pixels and keeping what is better is the sequential search of I.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
 from itertools import pairwise
 from statistics import median
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from labtrain.errors import ConfigError
-from labtrain.methods.adam import Adam
-from labtrain.methods.goodness import loss_and_gradient, side_by_side
-from labtrain.methods.method import Data, Metrics
-from labtrain.methods.phyll import PhyLL, PhyLLConfig
-from labtrain.network import PhysicalNetwork
-
-Array = NDArray[np.float64]
-
-FIRST_READINGS = 3  # of the incumbent, before the first change: the least that tells a spread
+from labtrain.methods.physical import FIRST_READINGS, PhysicalConfig, PhysicalTuning, Round
 
 
-class CoordinateDescentConfig(PhyLLConfig):
-    """Settings of coordinate descent, beside those of PhyLL layer by layer."""
+class CoordinateDescentConfig(PhysicalConfig):
+    """Settings of coordinate descent."""
 
     method: Literal["coordinate-descent"] = "coordinate-descent"  # type: ignore[assignment]
-    schedule: Literal["layerwise"] = Field("layerwise", description="the only one")
-    breaks: tuple[int, ...] = Field((1,), description="epochs of a block after which its physics is tuned")
     flips: int = Field(40, ge=1, description="changes tried in a break, of one parameter each")
     states: int = Field(2, ge=2, description="of each physical parameter: 2 for pixels of 1 bit, 4 for 2 bits")
-    tuning_batch: int = Field(64, ge=2, description="training rows in the fixed batch; two passes each")
-    refit: int = Field(60, ge=0, description="updates of a copy of W and b on that batch before a loss is read")
-    margin: float = Field(2.0, ge=0, description="how far beyond repeatability a change must be better, in sigma")
     remeasure: int = Field(10, ge=1, description="changes between two readings of the incumbent")
 
-    @model_validator(mode="after")
-    def _within_the_epochs(self) -> CoordinateDescentConfig:
-        for after in self.breaks:
-            if not 0 < after < self.epochs:
-                raise ValueError(f"a break after epoch {after} of {self.epochs}; breaks are after 1 to epochs - 1")
-        if len(set(self.breaks)) < len(self.breaks):
-            raise ValueError("a break is named twice; name each once")
-        return self
 
-
-@dataclass
-class Round:
-    """What the changes in a break came to."""
-
-    block: int
-    tried: int
-    kept: int
-    before: float
-    after: float
-    sigma: float
-
-
-class CoordinateDescent(PhyLL):
+class CoordinateDescent(PhysicalTuning):
     """Trains physical parameters beside W and b; the config section is :class:`CoordinateDescentConfig`."""
 
     Config = CoordinateDescentConfig
     config: CoordinateDescentConfig
-    KEPT = (*PhyLL.KEPT, "rounds")
 
-    def start(self, net: PhysicalNetwork, data: Data, rng: np.random.Generator) -> None:
-        for number, block in enumerate(net.blocks, start=1):
-            if not block.layer.parameters.size:
-                raise ConfigError(
-                    f"training.method: coordinate-descent, and the layer of block {number} has no physical parameters; "
-                    "use a microwave rig with pixels that carry no value (fewer rig.code.inputs), or method: phyll"
-                )
-        super().start(net, data, rng)
-        self.flip_rng = rng.spawn(1)[0]
-        self.rounds: list[dict[str, Any]] = []
-        for block in net.blocks:
-            block.physical = block.layer.parameters
-
-    def planned_shots(self, blocks: int, train: int, validation: int, classes: int) -> int:
-        c, breaks = self.config, len(self.config.breaks)
-        readings = FIRST_READINGS + c.flips + (c.flips - 1) // c.remeasure
-        tuning = readings * 2 * min(c.tuning_batch, train)
-        return (1 + breaks) * super().planned_shots(blocks, train, validation, classes) + blocks * breaks * tuning
-
-    def step(self) -> Metrics | None:
-        """One epoch of one block; in a break, all changes of its physical parameters before it.
-
-        When a finished run goes on with more epochs, physical parameters stay as they are.
-        """
-        if self.trained_epochs == 0 and self.epoch in self.config.breaks:
-            i = self.block
-            self.rounds.append(asdict(self._tune(i)))
-            del self.responses[i:], self.validation_responses[i:]
-            self.net.blocks[i].learned = False
-            self._measure(i)
-            self._h = None
-            passes = math.prod(self.responses[i].shape[:2])
-            self.multiply_adds += passes * sum(block.W.size for block in self.net.blocks[:i])
-        return super().step()
-
-    def state(self) -> dict[str, Any]:
-        return {**super().state(), "flip_generator": self.flip_rng.bit_generator.state}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        super().restore(state)
-        self.flip_rng.bit_generator.state = state["flip_generator"]
-
-    def _weights(self) -> dict[str, Any]:
-        # With its pixels a block gets back what was measured through them: the next block stands on it.
-        responses = {"responses": list(self.responses), "validation_responses": list(self.validation_responses)}
-        return {**super()._weights(), **responses}
-
-    def _bring_back(self, weights: dict[str, Any]) -> None:
-        super()._bring_back(weights)
-        self.responses, self.validation_responses = weights["responses"], weights["validation_responses"]
-
-    # -- coordinate descent ----------------------------------------------------------------------------------------
+    @property
+    def readings(self) -> int:
+        return FIRST_READINGS + self.config.flips + (self.config.flips - 1) // self.config.remeasure
 
     def _tune(self, i: int) -> Round:
         """Change physical parameters of block `i`, one at a time, each once before any is changed again."""
@@ -156,25 +65,3 @@ class CoordinateDescent(PhyLL):
                 squares.append((loss - again) ** 2 / 2)
                 loss = again
         return Round(i + 1, min(c.flips, order.size), kept, before, loss, math.sqrt(np.mean(squares)))
-
-    def _fixed_batch(self, i: int) -> Array:
-        """Activations of block `i` for some training rows, each with its own and a wrong label: (rows, 2, width)."""
-        x = self._activations(i)
-        rows = self.flip_rng.choice(len(x), min(self.config.tuning_batch, len(x)), replace=False)
-        wrong = self.flip_rng.integers(1, x.shape[1], len(rows))
-        return np.stack([x[rows, 0], x[rows, wrong]], axis=1)
-
-    def _read(self, i: int, x: Array) -> float:
-        """Measure the fixed batch with the physics as it is: the loss of block `i`, after `refit` updates if any."""
-        c, block = self.config, self.net.blocks[i]
-        y, trained = block.measure(x, self.order_rng), (block.y_mean, block.y_scale)
-        block.learn_scale(y)
-        h = block.inputs(y, x)
-        block.y_mean, block.y_scale = trained
-        parameters, adam, passes = block.parameters.copy(), Adam(block.parameters.shape), side_by_side(h)
-        for _ in range(c.refit):
-            _, gradient = loss_and_gradient(parameters, self.xi[i], c.theta, passes, len(h))
-            adam.update(c.rate, parameters, gradient)
-        loss, _ = loss_and_gradient(parameters, self.xi[i], c.theta, passes, len(h))
-        self.multiply_adds += 2 * (c.refit + 1) * passes.shape[1] * block.W.size
-        return loss

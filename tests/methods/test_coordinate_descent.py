@@ -11,13 +11,13 @@ from labtrain.controls import Off
 from labtrain.errors import ConfigError
 from labtrain.experiment import load
 from labtrain.jobs import open_rig
-from labtrain.layer import Shots
 from labtrain.methods.adam import Adam
-from labtrain.methods.coordinate_descent import FIRST_READINGS, CoordinateDescent
+from labtrain.methods.coordinate_descent import CoordinateDescent
 from labtrain.methods.goodness import loss_and_gradient, side_by_side
-from labtrain.methods.method import Data
-from labtrain.network import EncodingConfig, NetworkConfig, build
+from labtrain.methods.physical import FIRST_READINGS
 from labtrain.trial import Trial
+from tests.methods.perturbed import run
+from tests.methods.pixels import Pixels, make_with
 from tests.worlds import Interference, blobs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,62 +26,8 @@ QUICK = {"epochs": 6, "inner": 3, "rate": 0.02, "theta": 8.0, "score_every": 2, 
          "tuning_batch": 20, "refit": 3, "breaks": [2]}  # fmt: skip
 
 
-class Pixels(Interference):
-    """Interference on which four pixels act: the first is a shutter, open at 1, the others change scattered waves."""
-
-    name = "pixels"
-
-    def __init__(self, start=(0, 0, 0, 0), **options):
-        super().__init__(**options)
-        draw = np.random.default_rng(99)
-        self.scattered = 0.3 * (
-            draw.standard_normal((4, *self.T.shape)) + 1j * draw.standard_normal((4, *self.T.shape))
-        )
-        self.pixels = np.array(start)
-
-    @property
-    def parameters(self):
-        return self.pixels.copy()
-
-    def set_parameters(self, states):
-        assert np.isin(states, (0, 1)).all()
-        self.pixels = np.array(states)
-
-    def _measure(self, x):
-        for start in range(0, len(x), self.info.max_batch):
-            part = x[start : start + self.info.max_batch]
-            waves = self.T + np.tensordot(self.pixels[1:], self.scattered[1:], 1)
-            y = self.pixels[0] * np.abs(part @ waves)
-            for row in range(len(part)):
-                y[row] += self.noise * np.random.default_rng(self.shot).standard_normal(y.shape[1])
-                self.shot += 1
-            yield Shots(part, y, None, np.ones(len(part), dtype=np.int64), 0.0)
-
-    def state(self):
-        return {"shot": self.shot, "pixels": self.pixels.tolist()}
-
-    def restore(self, state):
-        self.shot, self.pixels = state["shot"], np.array(state["pixels"])
-
-
-def make(config=None, layer=None, validation=0, layers=2, skip=True, seed=3, method=CoordinateDescent):
-    rows, labels = blobs()
-    layer = layer or Pixels(noise=0.01)
-    cut = len(rows) - validation
-    net = build(
-        NetworkConfig(layers=layers, width=6, skip=skip), EncodingConfig(scaling="standard"), [layer],
-        rows=rows[:cut], classes=["a", "b", "c"], feature_names=["f0", "f1", "f2"], seed=seed,
-    )  # fmt: skip
-    found = method(method.Config(**{**QUICK, **(config or {})}))
-    found.start(net, Data(rows[:cut], labels[:cut], rows[cut:], labels[cut:]), np.random.default_rng([seed, 2]))
-    return net, found, layer
-
-
-def run(method):
-    found = []
-    while (metrics := method.step()) is not None:
-        found.append(metrics)
-    return found
+def make(config=None, *args, **options):
+    return make_with(CoordinateDescent, {**QUICK, **(config or {})}, *args, **options)
 
 
 def scripted(method, readings, start=(0, 0, 0, 0)):
