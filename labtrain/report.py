@@ -94,6 +94,7 @@ def _costs(summary: dict[str, Any]) -> list[tuple[str, str]]:
         facts.append(("energy", f"{joules:,.0f} J {kind}, of all that is behind the power meter"))
     if "seconds" in summary:
         facts.append(("wall time", f"{duration(summary['seconds'])} for this command, ablations included"))
+    facts += _disturbed(summary.get("disturbances", ()))
     if held := summary.get("test_values_held_at_border"):
         facts.append(("note", f"{held:,} test values outside the trained range were held at its border"))
     for i, share in enumerate(summary.get("drive_clipped_share", ())):
@@ -101,6 +102,26 @@ def _costs(summary: dict[str, Any]) -> list[tuple[str, str]]:
             facts.append(("note", f"layer {i + 1}: {percent(share)} of the drive values were clipped at 0 or 1"))
     if "run" in summary:
         facts.append(("run folder", str(summary["run"])))
+    return facts
+
+
+def _disturbed(happened: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """What happened to the world, a row for each disturbance; accuracies are means over the trials that know them."""
+    facts = []
+    for number in sorted({one["number"] for one in happened}):
+        same = [one for one in happened if one["number"] == number]
+        both = [(one["accuracy_before"], one["accuracy_after"]) for one in same]
+        known = [(before, after) for before, after in both if before is not None and after is not None]
+        told = "accuracy before or after unknown"
+        if known:
+            before, after = (sum(values) / len(known) for values in zip(*known, strict=True))
+            told = f"accuracy {percent(before)} before, {percent(after)} when next told"
+        facts.append(
+            (
+                "disturbed",
+                f"{same[0]['do']} in {len(same)} trial{'s' * (len(same) != 1)}, first at shot {same[0]['shot']:,}: {told}",
+            )
+        )
     return facts
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import yaml
 
-from labtrain import events, jobs, plots
+from labtrain import events, jobs, plots, report
 from labtrain.clock import RealClock
 from labtrain.config import dump, loads
 from labtrain.disturbances import Happened, outcomes
@@ -110,6 +110,8 @@ def test_events_log_summary_and_evaluation(lab: Path, monkeypatch: pytest.Monkey
     first, *_, last = summary["disturbances"]
     assert first["accuracy_before"] == known[0] and first["accuracy_after"] in [*known[1:], None]
     assert (last["accuracy_before"], last["accuracy_after"]) == (known[-1], None)
+    shown = "\n".join(" ".join(fact) for fact in report._disturbed(summary["disturbances"]))
+    assert "disturbed drift in 1 trial, first at shot 795: accuracy before or after unknown" in shown
     log = (Path(summary["run"]) / "log.txt").read_text()
     assert "trial 0: disturbed from shot 200 on, in step 2: output (output 1)" in log
     assert "trial 0: disturbed from shot 384 on, in step 4: outputs (order [4, 3, 2, 1, 0])" in log
