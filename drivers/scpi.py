@@ -60,7 +60,7 @@ class ScpiError(InstrumentError):
     reports : tuple of (code, text)
     """
 
-    def __init__(self, message: str, reports: tuple[tuple[int, str], ...]) -> None:
+    def __init__(self, message: str, reports: tuple[tuple[int, str], ...] = ()) -> None:
         super().__init__(message)
         self.reports = reports
 

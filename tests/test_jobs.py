@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 import labtrain as lt
+from labtrain import jobs
 from labtrain.clock import RealClock, SimulatedClock
-from labtrain.errors import ConfigError, DataError, InputError, RunError
+from labtrain.drivers.scpi import ScpiError
+from labtrain.errors import ConfigError, DataError, InputError, LinkTimeout, RunError, UnsafeError
 
 ROOT = Path(__file__).parents[1]
 SMALL = ("trials.count=1", "trials.first_seed=0", "training.epochs=2", "dataset.rows=40")
@@ -36,6 +38,15 @@ def test_a_ridge_run_has_its_own_ablations(tmp_path):
     with pytest.raises(ConfigError) as caught:
         lt.load(path, ["ablations=[off, no_skip]"])
     assert "ablation no_skip does not exist for this method, which has off, random, shuffled" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [InputError, LinkTimeout, UnsafeError, ScpiError])
+def test_an_error_about_a_setting_stays_what_it_is_and_says_where_that_stands(kind):
+    loaded = lt.load(ROOT / "config" / "microwave.yaml")
+    with pytest.raises(kind) as caught, jobs.naming_lines(loaded):
+        raise kind("vna (sim): set rig.vna.driver")
+    assert type(caught.value) is kind
+    assert str(caught.value) == f"vna (sim): set rig.vna.driver ({loaded.where('rig.vna.driver')})"
 
 
 @pytest.fixture(scope="module")
