@@ -116,12 +116,8 @@ def _disturbed(happened: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
         if known:
             before, after = (sum(values) / len(known) for values in zip(*known, strict=True))
             told = f"accuracy {percent(before)} before, {percent(after)} when next told"
-        facts.append(
-            (
-                "disturbed",
-                f"{same[0]['do']} in {len(same)} trial{'s' * (len(same) != 1)}, first at shot {same[0]['shot']:,}: {told}",
-            )
-        )
+        trials = f"{len(same)} trial{'s' * (len(same) != 1)}"
+        facts.append(("disturbed", f"{same[0]['do']} in {trials}, first at shot {same[0]['shot']:,}: {told}"))
     return facts
 
 
