@@ -1,8 +1,8 @@
 """Copper Mountain analysers, through S2VNA, S4VNA or TRVNA, after their SCPI programming manuals.
 
 The program runs beside the analyser, answers on the port that is set there (5025), and speaks the language of
-Keysight's ENA. Older versions of it transfer data as text alone: that has to be asked for, because numbers of text
-are rounded.
+Keysight's ENA. It sends binary data over HiSLIP alone (S2VNA and S4VNA SCPI Programming Manual, "Transfer of Binary
+Data"); over a socket, and from older versions, text has to be asked for, because numbers of text are rounded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class CopperMountain(KeysightEna):
 
         driver: Literal["copper-mountain"] = "copper-mountain"
         transfer: Literal["binary", "text"] = Field(
-            "binary", description="text: for firmware that cannot send binary data; numbers are rounded to its digits"
+            "binary", description="text: for a socket, over which it sends no binary data; rounded to its digits"
         )
 
     EMULATOR = "labtrain.drivers.emulators.vna.copper_mountain:CopperMountain"
@@ -46,14 +46,18 @@ class CopperMountain(KeysightEna):
 
     def _ask_for_binary(self) -> None:
         self.check_errors()
+        why: ScpiError | None = None
         try:
             self.data_format = self.FORMAT[0]
             self.check_errors()
         except ScpiError as error:
+            why = error
+        if why is not None or self.data_format != self.FORMAT[0]:
             raise InstrumentError(
-                f"{self.name}: its firmware {Identity.parse(self.identity).firmware} cannot send binary data; update "
-                f"it, or set rig.{self.link.who}.transfer to text, which rounds"
-            ) from error
+                f"{self.name}: does not send binary data, which {Identity.parse(self.identity).firmware} may do over "
+                f"HiSLIP alone; set {self.link.where} to TCPIP::host::hislip0::INSTR, or rig.{self.link.who}.transfer "
+                "to text, which rounds"
+            ) from why
 
     @property
     def FORMAT(self) -> tuple[str, str]:  # type: ignore[override]

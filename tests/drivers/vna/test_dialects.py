@@ -282,25 +282,31 @@ def test_correction_is_told(name: str) -> None:
     assert not bench.vna.calibration().on
 
 
-def test_firmware_that_knows_no_binary_transfer_is_refused_unless_text_is_asked_for() -> None:
+def test_binary_data_that_it_does_not_send_are_refused_unless_text_is_asked_for() -> None:
+    """Over a socket, the manual says; whether it says so or goes on in text, it does not."""
     from labtrain.drivers.emulators.vna.copper_mountain import CopperMountain as Emulator
 
-    def opened(**config: Any) -> tuple[CopperMountain, Network]:
+    class Deaf(Emulator):
+        def receive(self, data: bytes) -> list[Reply]:
+            return super().receive(data.replace(b"FORM:DATA REAL", b"FORM:DATA ASC"))
+
+    def opened(emulator: type[Emulator] = Emulator, **config: Any) -> tuple[CopperMountain, Network]:
         network, clock = Network(), SimulatedClock()
-        link = MemoryLink("vna", Emulator(network, clock, binary=False), clock)
+        link = MemoryLink("vna", emulator(network, clock, binary=False), clock)
         vna = CopperMountain(link, CopperMountain.Config(**config), clock)
         vna.open()
         return vna, network
 
-    vna, _ = opened()
-    with pytest.raises(InstrumentError) as caught:
-        vna.configure(GRID)
-    assert str(caught.value) == (
-        "vna (sim): its firmware 23.3.1/1 cannot send binary data; update it, or set rig.vna.transfer to text, which "
-        "rounds"
-    )
-    assert isinstance(caught.value.__cause__, ScpiError)
-    vna.close()
+    for emulator, why in ((Emulator, ScpiError), (Deaf, type(None))):
+        vna, _ = opened(emulator)
+        with pytest.raises(InstrumentError) as caught:
+            vna.configure(GRID)
+        assert str(caught.value) == (
+            "vna (sim): does not send binary data, which 23.3.1/1 may do over HiSLIP alone; set rig.vna.address to "
+            "TCPIP::host::hislip0::INSTR, or rig.vna.transfer to text, which rounds"
+        )
+        assert isinstance(caught.value.__cause__, why)
+        vna.close()
 
     vna, network = opened(transfer="text")
     vna.configure(LISTED)
