@@ -88,7 +88,7 @@ class PhysicalSPSA(PhysicalTuning):
         losses = {}
         for sign in self.flip_rng.permutation([1, -1]):
             losses[int(sign)] = self._readings_of(i, x, (u + sign * c * d > 0).astype(np.int64), 1)[0]
-        return (losses[1] - losses[-1]) / (2 * c) * d
+        return np.asarray((losses[1] - losses[-1]) / (2 * c) * d, dtype=np.float64)
 
     def _readings_of(self, i: int, x: Array, states: NDArray[np.int64], count: int) -> list[float]:
         self.net.blocks[i].physical = states
