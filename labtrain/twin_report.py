@@ -41,7 +41,7 @@ def _number(value: float | None) -> str:
 
 def _about(found: dict[str, Any]) -> str:
     fitted = f"fitted to {found['fitted_rows']:,} rows, " if "fitted_rows" in found else ""
-    unit = f" in {found['y_unit']}" if found["y_unit"] else ""
+    unit = found["y_unit"] or "the unit of y"
     dead = f"; inputs {', '.join(map(str, found['dead_inputs']))} reach no output" if found["dead_inputs"] else ""
     judged = f"judged on {found['rows']:,}{' later ones' if fitted else ' rows'}"
-    return f"{found['out']}: {found['kind']} twin, {fitted}{judged}; RMSE{unit}{dead}"
+    return f"{found['out']}: {found['kind']} twin, {fitted}{judged}; RMSE in {unit}{dead}"

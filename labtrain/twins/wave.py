@@ -22,6 +22,7 @@ from labtrain.twins.twin import check_drives, check_pairs
 _REACH = 0.2
 _SIGNIFICANCE = 0.01  # chance that any dead input of a twin passes for live
 _ROUNDING = 1e-10  # share of a response's power that may be rounding or the bias of the ridge
+_ROWS = 512  # that are worked on at once: what they need stays in the cache
 _FLOOR = 0.05  # of an output's rms: below it an amplitude is not resolved, so no row weighs more than this allows
 
 
@@ -101,26 +102,27 @@ class WaveTwin:
             )
         weight = np.ones(len(x)) if half_life is None else 0.5 ** (np.arange(len(x))[::-1] / half_life)
         rows = float(weight.sum() ** 2 / (weight**2).sum())  # effective number of rows
-        terms = (x.shape[1] + 1) * (x.shape[1] + 2) // 2
-        if rows <= terms:
+        count = (x.shape[1] + 1) * (x.shape[1] + 2) // 2
+        if rows <= count:
             raise DataError(
-                f"twin: {rows:.0f} effective rows cannot fix the {terms} terms of {x.shape[1]} inputs; "
+                f"twin: {rows:.0f} effective rows cannot fix the {count} terms of {x.shape[1]} inputs; "
                 "record more pairs or set a longer rig.half_life_rows"
             )
         self.n_in, self.n_out = x.shape[1], y.shape[1]
         self.live_inputs = _live_inputs(x, y**2, weight, rows, ridge)
         if not self.live_inputs:
             raise DataError("twin: no input reaches any output; check that the rows of 'x' and 'y' belong together")
-        design = _terms(x[:, self.live_inputs]).T
-        self.coefficients = _ridge_fit(design, y**2, weight, ridge)
+        terms = _terms(x[:, self.live_inputs])
+        self.coefficients = _ridge_fit(terms, y**2, weight, ridge)
         for k in range(self.n_out):
             floor = max(_FLOOR * float(np.sqrt(np.mean(y[:, k] ** 2))), float(np.finfo(np.float64).tiny))
-            s = np.sqrt(np.maximum(design @ self.coefficients[:, k], 0.0))
+            s = np.sqrt(np.maximum(self.coefficients[:, k] @ terms, 0.0))
             # y - sqrt(P q) linearised around P q = s^2 is (s (2 y - s) - P q) / (2 s).
             target, resolved = s * (2 * y[:, k] - s), np.maximum(s, floor)
-            self.coefficients[:, k] = _ridge_fit(design, target[:, None], weight / resolved**2, ridge)[:, 0]
+            self.coefficients[:, k] = _ridge_fit(terms, target[:, None], weight / resolved**2, ridge)[:, 0]
         self.rms = np.sqrt(np.mean(y**2, axis=0))
-        self.rmse = np.sqrt(np.mean(self.residuals(x, y) ** 2, axis=0))
+        predicted = np.sqrt(np.maximum(self.coefficients.T @ terms, 0.0)).T
+        self.rmse = np.sqrt(np.mean((y - predicted) ** 2, axis=0))
         return self
 
     def predict(self, x: ArrayLike) -> Array:
@@ -207,27 +209,31 @@ def _terms(x: Array) -> Array:
     return products
 
 
-def _gram(design: Array, weight: Array, ridge: float) -> tuple[Array, Array]:
-    """Normal equations with their penalty, and the weighted design they were made of."""
-    weighted = design * weight[:, None]
-    gram: Array = weighted.T @ design
+def _normal(terms: Array, target: Array, weight: Array, ridge: float) -> tuple[Array, Array]:
+    """Normal equations with their penalty, (terms, terms), and their right side, (terms, targets)."""
+    root = np.sqrt(weight)
+    gram, right = np.zeros((len(terms), len(terms))), np.zeros((len(terms), target.shape[1]))
+    for at in range(0, len(root), _ROWS):
+        rows = slice(at, at + _ROWS)
+        scaled = terms[:, rows] * root[rows]
+        gram += scaled @ scaled.T  # a product with itself costs half
+        right += scaled @ (root[rows, None] * target[rows])
     gram[np.diag_indices_from(gram)] += ridge * np.trace(gram) / len(gram)
-    return gram, weighted
+    return gram, right
 
 
-def _ridge_fit(design: Array, target: Array, weight: Array, ridge: float) -> Array:
-    gram, weighted = _gram(design, weight, ridge)
-    return np.asarray(np.linalg.solve(gram, weighted.T @ target))
+def _ridge_fit(terms: Array, target: Array, weight: Array, ridge: float) -> Array:
+    return np.asarray(np.linalg.solve(*_normal(terms, target, weight, ridge)))
 
 
 def _live_inputs(x: Array, power: Array, weight: Array, rows: float, ridge: float) -> tuple[int, ...]:
     """Inputs whose terms, dropped together from the full form, are missed by at least one output (partial F test)."""
     n_in, n_out = x.shape[1], power.shape[1]
-    design = _terms(x).T
-    gram, weighted = _gram(design, weight, ridge)
+    terms = _terms(x)
+    gram, right = _normal(terms, power, weight, ridge)
     covariance = np.linalg.inv(gram)
-    coefficients = covariance @ (weighted.T @ power)
-    rest = np.sum(weight[:, None] * (power - design @ coefficients) ** 2, axis=0)
+    coefficients = covariance @ right
+    rest = np.sum(weight[:, None] * (power - terms.T @ coefficients) ** 2, axis=0)
     rest += _ROUNDING * np.sum(weight[:, None] * power**2, axis=0)
     first, second = np.triu_indices(n_in + 1)
     live = []
