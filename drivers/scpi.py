@@ -140,7 +140,9 @@ class ScpiInstrument(Instrument):
         InstrumentError
             If `cast` cannot read the answer.
         """
-        answer = self.ask(question)
+        return self._as(cast, question, self.ask(question))
+
+    def _as(self, cast: Callable[[str], T], question: str, answer: str) -> T:
         try:
             return cast(answer)
         except ValueError:

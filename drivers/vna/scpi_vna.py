@@ -124,7 +124,7 @@ class ScpiVna(Vna, ScpiInstrument):
         self.n_ports = self.ask_as(integer, self.PORTS)
         # Firmware that does not tell refuses too many points itself, later.
         if self.MOST_POINTS and (most := self.ask_if_known(self.MOST_POINTS)) is not None:
-            self.points_range = Limit(type(self).points_range.low, integer(most))
+            self.points_range = Limit(type(self).points_range.low, self._as(integer, self.MOST_POINTS, most))
         commands = self.commands()
         self._adding = tuple(n for n in self.HARMLESS if self.ask_if_known(str(commands[n].get)) is not None)
         self._tells_channels = bool(self.CHANNELS) and self.ask_if_known(self.CHANNELS) is not None
