@@ -30,7 +30,8 @@ class SimulatedRoom:
     """
 
     def __init__(self, world: AcousticWorld, room: SoundRoom, frames: int, loudness: float) -> None:
-        self._world, self._room, self._converter = world, room, room.converter
+        self._world, self._room = world, room
+        self._noise_pa, self._more = room.converter.noise_pa, 0.0  # its own noise, and what is added now
         # White noise of an RMS s gives each quadrature of an amplitude over n frames a deviation of s sqrt(2 / n).
         self._noise_per_pascal = math.sqrt(frames / 2.0) * loudness
 
@@ -46,11 +47,11 @@ class SimulatedRoom:
         assert isinstance(cavity, CavityWaveform)
         cavity.follow(shot)
         number = shot * ATTEMPTS + (attempt if attempt == COMMISSIONING else attempt % COMMISSIONING)
-        noise_pa = self._converter.noise_pa
-        if more := self._world.more_noise(shot):
+        more = self._world.more_noise(shot)
+        if more != self._more:
             rms_pa = math.sqrt(float((self._world.rms_pa**2).mean()))
-            noise_pa = math.hypot(noise_pa, more * rms_pa * self._noise_per_pascal)
-        self._room.converter = replace(self._converter, noise_pa=noise_pa)
+            noise_pa = math.hypot(self._noise_pa, more * rms_pa * self._noise_per_pascal)
+            self._room.converter, self._more = replace(self._room.converter, noise_pa=noise_pa), more
         self._room.begin(self._world.seed, number)
         return number
 
