@@ -117,7 +117,7 @@ WITH_NAN[4, 1] = np.nan
             GOOD_X[:10],
             GOOD_Y[:10],
             "twin: 10 effective rows cannot fix the 10 terms of 3 inputs; "
-            "record more pairs or set a longer rig.half_life_rows",
+            "record more pairs or set a longer half-life (rig.half_life_rows, --half-life)",
         ),
         (
             GOOD_X,
@@ -138,7 +138,8 @@ def test_options_out_of_range_and_wrong_widths_are_refused():
     with pytest.raises(InputError, match=r"^twin: asked ridge 0, allowed above 0; set rig.ridge$"):
         WaveTwin().fit(GOOD_X, GOOD_Y, ridge=0)
     with pytest.raises(
-        InputError, match=r"^twin: asked a half-life of -1 rows, allowed above 0; set rig.half_life_rows$"
+        InputError,
+        match=r"^twin: asked a half-life of -1 rows, allowed above 0; set rig.half_life_rows or --half-life$",
     ):
         WaveTwin().fit(GOOD_X, GOOD_Y, half_life=-1)
     with pytest.raises(InputError, match=r"^twin: drive has shape \(100, 2\), needed \(rows, 3\)$"):

@@ -94,7 +94,9 @@ class WaveTwin:
         if not ridge > 0:
             raise InputError(f"twin: asked ridge {ridge:g}, allowed above 0; set rig.ridge")
         if half_life is not None and not half_life > 0:
-            raise InputError(f"twin: asked a half-life of {half_life:g} rows, allowed above 0; set rig.half_life_rows")
+            raise InputError(
+                f"twin: asked a half-life of {half_life:g} rows, allowed above 0; set rig.half_life_rows or --half-life"
+            )
         if (y < 0).any():
             row, column = (int(i) for i in np.argwhere(y < 0)[0])
             raise DataError(
@@ -106,7 +108,7 @@ class WaveTwin:
         if rows <= count:
             raise DataError(
                 f"twin: {rows:.0f} effective rows cannot fix the {count} terms of {x.shape[1]} inputs; "
-                "record more pairs or set a longer rig.half_life_rows"
+                "record more pairs or set a longer half-life (rig.half_life_rows, --half-life)"
             )
         self.n_in, self.n_out = x.shape[1], y.shape[1]
         self.live_inputs = _live_inputs(x, y**2, weight, rows, ridge)

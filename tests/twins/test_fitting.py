@@ -145,7 +145,7 @@ def test_mistakes_are_told_in_one_sentence(pairs, recorded, tmp_path, monkeypatc
          f"{pairs}: asked to fit 300 rows, it has 300 and at least one is kept to judge; set --rows"),
         (DataError, lambda: fit_twin(pairs, out, rows=8),
          "twin: 8 effective rows cannot fix the 10 terms of 3 inputs; record more pairs or set a longer "
-         "rig.half_life_rows"),
+         "half-life (rig.half_life_rows, --half-life)"),
         (DataError, lambda: fit_twin(tmp_path / "nan.npz", out),
          f"{tmp_path / 'nan.npz'}: array 'y' holds nan in row 7, column 0; remove such rows"),
         (DataError, lambda: fit_twin(tmp_path / "sigma.npz", out),
