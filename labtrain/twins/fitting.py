@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from labtrain.errors import DataError, InputError
+from labtrain.threads import blas_threads
 from labtrain.twins.files import KINDS, load_twin, save_twin, twin_class
 from labtrain.twins.pairs import Pairs, read_pairs
 from labtrain.twins.twin import Twin, judge
@@ -67,7 +68,8 @@ def fit_twin(
         )
     if told is not None:
         options["told"] = told
-    twin: Twin = made.fit(pairs.x[:fitted], pairs.y[:fitted], **options)
+    with blas_threads(1):
+        twin: Twin = made.fit(pairs.x[:fitted], pairs.y[:fitted], **options)
     unseen = pairs.rows(slice(fitted, None))
     twin.fingerprint = pairs.fingerprint
     twin.errors = (unseen.y - twin.predict(unseen.x))[-_WIDEST:]
