@@ -23,6 +23,9 @@ from labtrain.sim.disturbances import RefusedDisturbance, checked
 
 log = logging.getLogger("labtrain")
 
+# Settings with which a method keeps responses: value, what is measured once with it, and the value without that.
+KEEPS = {"schedule": ("layerwise", "each block", "joint"), "first_block": ("once", "the first block", "always")}
+
 
 class DisturbanceConfig(Section):
     """Something that happens to the simulated world; its values stand beside these keys."""
@@ -207,11 +210,13 @@ def outcomes(happened: Sequence[Happened], accuracies: Sequence[tuple[int, float
 
 def warn(entries: Sequence[DisturbanceConfig], training: Section, shots: int) -> None:
     """Say what of the disturbances a training will not see: `shots` are all that a trial takes, at most."""
-    if entries and getattr(training, "schedule", None) == "layerwise":
-        log.warning(
-            "training.schedule: layerwise measures each block once and keeps the responses: a disturbance changes what "
-            "is measured after it, not what the blocks before have learned; joint measures afresh in every epoch"
-        )
+    for key, (kept, what, afresh) in KEEPS.items():
+        if entries and getattr(training, key, None) == kept:
+            log.warning(
+                "training.%s: %s measures %s once and keeps the responses: a disturbance changes what is measured "
+                "after it, not what was learned before; %s measures afresh, where the method has it",
+                *(key, kept, what, afresh),
+            )
     for number, entry in enumerate(entries):
         if entry.at_shot is not None and entry.at_shot >= shots:
             log.warning(

@@ -300,6 +300,10 @@ def test_layerwise_and_shots_that_never_come_are_warned_of(
     told = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert [line.partition(":")[0] for line in told] == ["training.schedule", "disturbances.0.at_shot"]
     assert told[1] == "disturbances.0.at_shot: shot 99999 will not come, a trial takes 160 shots at most"
+    assert told[0] == (
+        "training.schedule: layerwise measures each block once and keeps the responses: a disturbance changes what is "
+        "measured after it, not what was learned before; joint measures afresh, where the method has it"
+    )
     caplog.clear()
     jobs.plan(config(lab, EVERYTHING[0]))
     assert caplog.messages == []
