@@ -25,6 +25,7 @@ def test_the_constant_is_the_mean_of_the_rows_that_are_judged(pairs):
     found = judge(of(x, y), x, y + np.array([0.0, 0.5]))
     assert found["rmse_constant_per_output"] == pytest.approx(y.std(axis=0))
     assert found["rmse_constant"] == pytest.approx(np.sqrt(y.var(axis=0).mean()))
+    assert found["r2"] == pytest.approx(1 - (found["rmse"] / found["rmse_constant"]) ** 2)
     for r2, rmse, constant in zip(
         found["r2_per_output"], found["rmse_per_output"], found["rmse_constant_per_output"], strict=True
     ):
