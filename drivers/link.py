@@ -343,7 +343,9 @@ class Link(ABC):
         try:
             data = self._recv(count, end, timeout_s)
             if not data:
-                what = f"{wanted} bytes" if isinstance(wanted, int) else f"an answer that ends in {wanted!r}"
+                what = f"an answer that ends in {wanted!r}"
+                if isinstance(wanted, int):
+                    what = f"{wanted} byte{'' if wanted == 1 else 's'}"
                 got = f"got {_shown(self._buffer)}" if self._buffer else "got nothing"
                 raise LinkTimeout(f"{self.name}: waited {timeout_s:g} s for {what}, {got}")
             if self.trace is not None:

@@ -137,10 +137,10 @@ def test_an_inner_guard_leaves_signals_to_the_outer_one() -> None:
 
 
 def test_what_several_things_need_is_said_of_each() -> None:
-    vna = Failure("vna (sim)", "vna (sim): waited 5 s for 1 bytes, got nothing", "press RF off")
+    vna = Failure("vna (sim)", "vna (sim): waited 5 s for 1 byte, got nothing", "press RF off")
     surface = Failure("metasurface (sim)", "TimeoutError", "unplug it")
     assert str(NotMadeSafe([vna, surface])) == (
-        "not made safe: vna (sim): waited 5 s for 1 bytes, got nothing; press RF off; "
+        "not made safe: vna (sim): waited 5 s for 1 byte, got nothing; press RF off; "
         "metasurface (sim): TimeoutError; unplug it"
     )
 

@@ -144,6 +144,12 @@ def test_nor_is_a_late_block_in_pieces(make):
     assert ask(link, "next?") == b"right\n"
 
 
+def test_a_byte_is_told_in_the_singular(make):
+    link = make(Script({}), timeout_s=0.01)
+    with pytest.raises(LinkTimeout, match=r"waited 0\.01 s for 1 byte, got nothing"):
+        link.read_exactly(1)
+
+
 def test_an_answer_in_two_parts_may_take_its_time_in_between(make):
     link = make(Script({"data?": [(0.02, BLOCK[:100]), (0.04, BLOCK[100:101]), (0.06, BLOCK[101:])]}), timeout_s=0.5)
     with link.exchange():
