@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from labtrain.config import Registered, Section
 from labtrain.drivers.address import SIM
@@ -37,7 +38,17 @@ def _form(value: Any) -> str:
     return "grid" if isinstance(value, dict | Grid) else "list"
 
 
-Chosen = Annotated[Annotated[Grid, Tag("grid")] | Annotated[tuple[float, ...], Tag("list")], Discriminator(_form)]
+def _some_form(value: Any) -> Any:
+    if isinstance(value, dict | Grid | list | tuple):
+        return value
+    raise PydanticCustomError("frequencies", "", {"expected": "a mapping {start, stop, points} or a list of numbers"})
+
+
+Chosen = Annotated[
+    Annotated[Grid, Tag("grid")] | Annotated[tuple[float, ...], Tag("list")],
+    Discriminator(_form),
+    BeforeValidator(_some_form),
+]
 
 
 class RoomConfig(Section):
