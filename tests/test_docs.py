@@ -22,7 +22,7 @@ from labtrain.trainer import ABLATION_KEYS, summarise
 from labtrain.yaml_lines import Tree
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"])
+PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"])
 EVERY: dict[str, type[Section]] = {
     "`driver`: every network analyser": VnaConfig,
     "`driver`: every metasurface": LinkedMetasurfaceConfig,
