@@ -164,7 +164,7 @@ def place(p: MicrowaveParameters) -> Geometry:
     if len(places) < p.pixels:
         raise InputError(
             f"microwave world: asked {p.pixels} pixels, the walls of a room of {p.length:g} x {p.width:g} wavelengths "
-            f"hold {len(places)}; ask for fewer, or set length and width"
+            f"hold {len(places)}; ask for fewer, or set rig.world.length and rig.world.width"
         )
     pixels, taken = places[: p.pixels], np.empty((0, 2))
 
@@ -177,7 +177,7 @@ def place(p: MicrowaveParameters) -> Geometry:
                 return
         raise InputError(
             f"microwave world: no room for {p.antennas} antennas and {p.scatterers} scatterers in {p.length:g} x "
-            f"{p.width:g} wavelengths; ask for fewer, or set length and width"
+            f"{p.width:g} wavelengths; ask for fewer, or set rig.world.length and rig.world.width"
         )
 
     for _ in range(p.antennas):  # far from one another: most of what one hears of the other comes by way of the room

@@ -338,16 +338,18 @@ def test_a_disturbed_world_comes_back_from_its_state(own_world):
         ({"antenna_efficiency": 1.2}, "asked antenna_efficiency 1.2, allowed above 0 to 1"),
         (
             {"pixels": 256},
-            "asked 256 pixels, the walls of a room of 12 x 8 wavelengths hold 72; ask for fewer, or set length and "
-            "width",
+            "asked 256 pixels, the walls of a room of 12 x 8 wavelengths hold 72; ask for fewer, or set "
+            "rig.world.length and rig.world.width",
         ),
         (
             {"scatterers": 300},
-            "no room for 2 antennas and 300 scatterers in 12 x 8 wavelengths; ask for fewer, or set length and width",
+            "no room for 2 antennas and 300 scatterers in 12 x 8 wavelengths; ask for fewer, or set rig.world.length "
+            "and rig.world.width",
         ),
         (
             {"length": 100.0, "width": 1.5, "scatterers": 0},
-            "no room for 2 antennas and 0 scatterers in 100 x 1.5 wavelengths; ask for fewer, or set length and width",
+            "no room for 2 antennas and 0 scatterers in 100 x 1.5 wavelengths; ask for fewer, or set "
+            "rig.world.length and rig.world.width",
         ),
     ],
 )
