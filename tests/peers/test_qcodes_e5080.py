@@ -12,7 +12,9 @@ import pytest
 from labtrain.drivers.emulators.vna.keysight_e5080 import KeysightE5080
 from tests.peers.conftest import Bench, bench_of
 
-pytest.importorskip("qcodes_contrib_drivers", reason='not installed; run: pip install -e ".[peers]"')
+pytest.importorskip(
+    "qcodes_contrib_drivers", reason='qcodes_contrib_drivers is not installed; run: pip install -e ".[peers]"'
+)
 with patch("time.sleep"):  # its class body sleeps for five seconds
     e5080b = pytest.importorskip("qcodes_contrib_drivers.drivers.Keysight.Keysight_E5080B")
 

@@ -16,7 +16,7 @@ from labtrain.drivers.address import make_link
 from labtrain.drivers.sensors.sensor import PowerMeter, Sensor
 from labtrain.errors import InstrumentError, LinkRefused, LinkTimeout
 
-pytest.importorskip("pyvisa_sim")
+pytest.importorskip("pyvisa_sim", reason='pyvisa-sim is not installed; run: pip install -e ".[peers]"')
 
 SCPI_SUPPLY = ["GPIB::9::INSTR", "USB::0x1111::0x2222::0x2468::INSTR"]  # "device 2"
 GENERATOR = ["GPIB::8::INSTR", "USB::0x1111::0x2222::0x1234::INSTR", "TCPIP::localhost::INSTR"]  # "device 1"
