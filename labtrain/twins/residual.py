@@ -5,8 +5,8 @@
 The network sees the live inputs, and what the waves would be (`m` and `d`: their means and standard deviations): what
 saturates or leaks does so as a function of these. `s` is the root mean square of what the wave twin leaves of each
 output. W3 and b3 begin at 0, so training begins at the wave twin, and it ends with the epoch that was best on the
-latest tenth of the fitted rows, which the network does not train on: a network that finds nothing stays out of the
-way. PyTorch trains it (Adam); the twin itself is plain arrays.
+latest tenth of the fitted rows, which neither the network nor the waves below it have seen by then: a network that
+finds nothing stays out of the way. PyTorch trains it (Adam); the twin itself is plain arrays.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NEEDS_TORCH = (
 _WAVE = "wave_"  # before the names of its arrays
 _SCALES = ("scale", "mean", "deviation", "rmse")
 _BATCH = 32
-_RATE = 5e-3
+_RATE = 2e-3
 _VALIDATION = 10  # the latest of so many parts of the rows choose the epoch
 
 Weights = list[Array]  # W1, b1, W2, b2, W3, b3; W of shape (inputs, outputs)
@@ -126,19 +126,22 @@ class ResidualTwin:
             raise DataError(f"twin: {len(x)} rows, a residual twin needs {2 * _VALIDATION}; record more pairs")
         self.wave.fit(x, y, half_life=half_life)
         self.n_in, self.n_out = self.wave.n_in, self.wave.n_out
-        left = self.wave.residuals(x, y)  # what the network is to learn
+        # The network learns from a wave twin that has not seen the rows that choose the epoch either: of rows that it
+        # was fitted to it leaves less than of later ones, and the network would seem to be in the way.
+        train = len(x) - len(x) // _VALIDATION
+        before = WaveTwin().fit(x[:train], y[:train], half_life=half_life)
+        left, waves = before.residuals(x, y), before.predict(x)
         size = np.sqrt(np.mean(left**2, axis=0))
         self.scale = np.where(size > 0, size, 1.0)
         age = np.arange(len(x))[::-1]
         weight = np.ones(len(x)) if half_life is None else 0.5 ** (age / half_life)
-        waves = self.wave.predict(x)
         self.mean, spread = waves.mean(axis=0), waves.std(axis=0)
         self.deviation = np.where(spread > 0, spread, 1.0)
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # more of them only get in each other's way in products as small as these
         try:
             self.weights, self.epochs = _train(
-                torch, self._seen(x, waves).T, left / self.scale, weight, width, epochs, seed, told
+                torch, self._seen(x, waves).T, left / self.scale, weight, train, width, epochs, seed, told
             )
         finally:
             torch.set_num_threads(threads)
@@ -235,13 +238,13 @@ def _train(
     inputs: Array,
     targets: Array,
     weight: Array,
+    train: int,
     width: int,
     epochs: int,
     seed: int,
     told: Callable[[int, int], object] | None,
 ) -> tuple[Weights, int]:
-    """Weights of the best epoch, and its number from 1; 0 if none beat a network that answers 0."""
-    train = len(inputs) - len(inputs) // _VALIDATION
+    """Weights of the epoch that is best on the rows from `train` on, and its number; 0 if none beat an answer of 0."""
     u, target, share = (torch.as_tensor(values, dtype=torch.float64) for values in (inputs, targets, weight[:, None]))
     draw = torch.Generator().manual_seed(seed)
     widths = [inputs.shape[1], width, width, targets.shape[1]]
