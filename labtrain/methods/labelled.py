@@ -72,9 +72,6 @@ class Labelled(Layerwise):
     def shots_per_prediction(self, blocks: int, classes: int) -> int:
         return blocks * classes
 
-    def step(self) -> Metrics | None:
-        return self._step_joint() if self.config.schedule == "joint" else super().step()
-
     def scores(self, net: PhysicalNetwork, rows: Array) -> Array:
         """Goodness summed over blocks, (n, classes)."""
         total: Array = self.goodness_per_block(net, rows).sum(axis=0)
@@ -87,7 +84,10 @@ class Labelled(Layerwise):
 
     # -- schedules -------------------------------------------------------------------------------------------------
 
-    def _step_joint(self) -> Metrics | None:
+    def _epoch(self) -> Metrics | None:
+        return self._epoch_of_all() if self.config.schedule == "joint" else super()._epoch()
+
+    def _epoch_of_all(self) -> Metrics | None:
         """One epoch: every block is measured afresh and updated, in order."""
         if self.epoch >= self.config.epochs:
             return None

@@ -68,6 +68,13 @@ class Layerwise(ABC):
     def _layerwise_accuracy(self, last: int) -> float:
         """Accuracy of the blocks up to `last` on measured responses: validation rows if any, else training rows."""
 
+    def _check_data(self) -> None:
+        """Refuse data that cannot be trained on; not at start, because a trial that only predicts has no such data."""
+        if self.config.patience is not None and not len(self.data.validation_rows):
+            raise ConfigError(
+                "training.patience: there are no validation rows; set dataset.validation_fraction above 0"
+            )
+
     def _onward(self, z: Array) -> Array:
         """What the next block receives of z (..., width)."""
         return z
@@ -85,10 +92,6 @@ class Layerwise(ABC):
     # -- the Method interface --------------------------------------------------------------------------------------
 
     def start(self, net: PhysicalNetwork, data: Data, rng: np.random.Generator) -> None:
-        if self.config.patience is not None and not len(data.validation_rows):
-            raise ConfigError(
-                "training.patience: there are no validation rows; set dataset.validation_fraction above 0"
-            )
         self.net, self.data = net, data
         # Separate streams: what is drawn for training must not depend on how many shots were shuffled before.
         self.rng, self.order_rng, self.predict_rng = rng.spawn(3)
@@ -106,6 +109,25 @@ class Layerwise(ABC):
         self._h: Array | None = None
 
     def step(self) -> Metrics | None:
+        self._check_data()
+        return self._epoch()
+
+    def state(self) -> dict[str, Any]:
+        return {name: _own(getattr(self, name)) for name in self.KEPT} | {
+            "adam": [adam.state() for adam in self.adam],
+            "generators": [rng.bit_generator.state for rng in (self.rng, self.order_rng, self.predict_rng)],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        for name in self.KEPT:
+            setattr(self, name, _own(state[name]))
+        for adam, saved in zip(self.adam, state["adam"], strict=True):
+            adam.restore(saved)
+        for rng, saved in zip((self.rng, self.order_rng, self.predict_rng), state["generators"], strict=True):
+            rng.bit_generator.state = saved
+        self._h = None
+
+    def _epoch(self) -> Metrics | None:
         """One epoch of one block; its first epoch measures what the block needs."""
         planned = self.config.epochs - self.trained_epochs
         if planned <= 0:
@@ -131,21 +153,6 @@ class Layerwise(ABC):
             if self.block == 0:
                 self.trained_epochs = self.config.epochs
         return self._metrics(self.config.epochs * blocks, f"layer {i + 1}")
-
-    def state(self) -> dict[str, Any]:
-        return {name: _own(getattr(self, name)) for name in self.KEPT} | {
-            "adam": [adam.state() for adam in self.adam],
-            "generators": [rng.bit_generator.state for rng in (self.rng, self.order_rng, self.predict_rng)],
-        }
-
-    def restore(self, state: dict[str, Any]) -> None:
-        for name in self.KEPT:
-            setattr(self, name, _own(state[name]))
-        for adam, saved in zip(self.adam, state["adam"], strict=True):
-            adam.restore(saved)
-        for rng, saved in zip((self.rng, self.order_rng, self.predict_rng), state["generators"], strict=True):
-            rng.bit_generator.state = saved
-        self._h = None
 
     # -- shared with other schedules -------------------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ class UnsupervisedPhyLLConfig(LayerwiseConfig):
     """Settings of unsupervised PhyLL."""
 
     method: Literal["phyll-unsupervised"] = "phyll-unsupervised"
-    theta: float = Field(4.0, gt=0, description="steepness of the loss")
+    theta: float = Field(100.0, gt=0, description="steepness of the loss; small ones merge classes")
     image: tuple[int, int] | None = Field(
         None, description="height and width, of features that are pixels row by row; left out: they have no neighbours"
     )
@@ -62,10 +62,9 @@ class UnsupervisedPhyLL(Layerwise):
                 f"training.image: {image[0]} x {image[1]} are {image[0] * image[1]} pixels, the data set has {d} "
                 "features; set height and width of its images, or leave the key out"
             )
-        if min(n, d) < 2:
-            raise DataError(f"{n} training rows of {d} features: a hybrid needs two rows of two; give more of them")
         smoothness = 0 if image is None else self.config.smoothness
-        self._hybrids = hybrids(data.rows, self.config.hybrids, image or (1, d), smoothness, self.rng)
+        if min(n, d) > 1:  # else there is nothing to train on, and perhaps much to predict
+            self._hybrids = hybrids(data.rows, self.config.hybrids, image or (1, d), smoothness, self.rng)
         self.xi = directions([len(block.b) for block in net.blocks], rng)
         self.V: Array | None = None
         self.c: Array = np.zeros(self.classes)
@@ -89,6 +88,12 @@ class UnsupervisedPhyLL(Layerwise):
     def largest_goodness(self) -> list[float]:
         """Largest goodness that each block can reach with its xi."""
         return [largest_goodness(xi) for xi in self.xi]
+
+    def _check_data(self) -> None:
+        super()._check_data()
+        n, d = self.data.rows.shape
+        if min(n, d) < 2:
+            raise DataError(f"{n} training rows of {d} features: a hybrid needs two rows of two; give more of them")
 
     # -- blocks, without labels ------------------------------------------------------------------------------------
 

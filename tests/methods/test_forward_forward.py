@@ -10,7 +10,7 @@ import pytest
 from labtrain.errors import ConfigError
 from labtrain.methods.forward_forward import ForwardForward, goodness, loss_and_gradient
 from tests.methods import toy
-from tests.methods.toy import accuracy, broken_off, numeric_gradient, run, same
+from tests.methods.toy import accuracy, broken_off, numeric_gradient, predicts_alone, run, same
 from tests.worlds import blobs
 
 QUICK = {"epochs": 6, "inner": 5, "rate": 0.02, "score_every": 2}
@@ -79,6 +79,12 @@ def test_scores_are_goodness_summed_over_blocks():
         x = a / np.sqrt((a**2).mean(axis=-1, keepdims=True))
 
 
+def test_a_trained_state_predicts_without_training_data():
+    trained = make({"patience": 2}, validation=9)
+    run(trained[1])
+    predicts_alone(trained)
+
+
 @pytest.mark.parametrize(
     ("config", "validation"),
     [({}, 0), ({"measured_negatives": 1}, 12), ({"schedule": "joint"}, 0), ({"schedule": "joint"}, 12)],
@@ -102,7 +108,7 @@ def test_a_restored_state_ends_bit_for_bit_alike(config, after):
 
 def test_settings_that_would_be_ignored_are_refused():
     with pytest.raises(ConfigError, match=r"^training.patience: there are no validation rows; set dataset.validation"):
-        make({"patience": 2})
+        make({"patience": 2})[1].step()
     with pytest.raises(ValueError, match="measured_negatives belongs to schedule layerwise; with joint, negatives"):
         ForwardForward.Config(schedule="joint", measured_negatives=1)
     with pytest.raises(ValueError, match="threshold"):

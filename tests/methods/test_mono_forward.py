@@ -10,7 +10,7 @@ import pytest
 from labtrain.errors import ConfigError
 from labtrain.methods.mono_forward import MonoForward, loss_and_gradients
 from tests.methods import toy
-from tests.methods.toy import accuracy, broken_off, numeric_gradient, run, same
+from tests.methods.toy import accuracy, broken_off, numeric_gradient, predicts_alone, run, same
 from tests.worlds import Interference, blobs
 
 QUICK = {"epochs": 20, "inner": 5, "rate": 0.02, "score_every": 5}
@@ -90,6 +90,12 @@ def test_no_label_enters_the_physics():
     assert told[0].tobytes() == told[1].tobytes()
 
 
+def test_a_trained_state_predicts_without_training_data():
+    trained = make({"patience": 2}, validation=9)
+    run(trained[1])
+    predicts_alone(trained)
+
+
 @pytest.mark.parametrize("validation", [0, 12])
 def test_planned_shots_are_the_shots(validation):
     net, method, layer = make({}, validation=validation)
@@ -128,4 +134,4 @@ def test_patience_brings_the_best_weights_and_projections_back():
 
 def test_patience_needs_validation_rows():
     with pytest.raises(ConfigError, match=r"^training.patience: there are no validation rows; set dataset.validation"):
-        make({"patience": 2})
+        make({"patience": 2})[1].step()

@@ -131,7 +131,7 @@ def test_training_accuracy_is_told_where_every_label_was_measured(config):
 
 def test_settings_that_would_be_ignored_are_refused():
     with pytest.raises(ConfigError) as caught:
-        make({"patience": 2})
+        make({"patience": 2})[1].step()
     assert str(caught.value) == (
         "training.patience: there are no validation rows; set dataset.validation_fraction above 0"
     )

@@ -11,7 +11,7 @@ from labtrain.methods.hybrids import blur, hybrids, masks
 from labtrain.methods.method import Data
 from labtrain.methods.phyll_unsupervised import UnsupervisedPhyLL
 from tests.methods import toy
-from tests.methods.toy import accuracy, broken_off, run, same
+from tests.methods.toy import accuracy, broken_off, predicts_alone, run, same
 from tests.worlds import blobs
 
 QUICK = {"epochs": 20, "inner": 5, "rate": 0.02, "theta": 8.0, "score_every": 5}
@@ -107,6 +107,12 @@ def test_the_readout_is_ridge_regression_on_all_activations():
     assert a[:, :-1] @ method.V + method.c == pytest.approx(a @ expected, abs=1e-5)
 
 
+def test_a_trained_state_predicts_without_training_data():
+    trained = make({"patience": 2}, validation=9)
+    run(trained[1])
+    predicts_alone(trained)
+
+
 @pytest.mark.parametrize(("config", "validation"), [({}, 0), ({"hybrids": 3}, 12)])
 def test_planned_shots_are_the_shots(config, validation):
     net, method, layer = make(config, validation=validation)
@@ -163,5 +169,6 @@ def test_errors():
     one = Data(blobs()[0][:1], blobs()[1][:1], blobs()[0][:0], blobs()[1][:0])
     with pytest.raises(DataError, match=r"^1 training rows of 3 features: a hybrid needs two rows of two; give more"):
         method.start(net, one, np.random.default_rng(0))
+        method.step()
     with pytest.raises(ConfigError, match=r"^training.patience: there are no validation rows"):
-        make({"patience": 2})
+        make({"patience": 2})[1].step()

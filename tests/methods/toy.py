@@ -86,3 +86,16 @@ def same(one: tuple, other: tuple) -> None:
     assert (one[2].shot, one[1].multiply_adds) == (other[2].shot, other[1].multiply_adds)
     rows = blobs()[0]
     assert one[1].scores(one[0], rows).tobytes() == other[1].scores(other[0], rows).tobytes()
+
+
+def predicts_alone(trained: tuple) -> None:
+    """Started with hardly any data, a method predicts with the state of a trained one: as `labtrain predict` does."""
+    net, method, layer = trained
+    rows, labels = blobs()
+    again = type(method)(method.config)
+    again.start(net, Data(rows[:1], labels[:1], rows[:0], labels[:0]), np.random.default_rng([3, 2]))
+    again.restore(method.state())
+    shots = layer.state()
+    expected = method.scores(net, rows)
+    layer.restore(shots)
+    assert again.scores(net, rows).tobytes() == expected.tobytes()
