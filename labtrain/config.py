@@ -36,10 +36,22 @@ from labtrain.yaml_lines import KeyPath, Origin, Problem, Tree, dump_yaml
 
 @dataclass(frozen=True)
 class _Context:
-    """What validators must know of the file: its folder; and what they note down: known keys by ``id(mapping)``."""
+    """What validators must know of the file: its folder; and what they note down by ``id(mapping)``: its keys, and
+    what its tag names.
+    """
 
     folder: Path
     keys: dict[int, set[str]] = field(default_factory=dict)
+    tagged: dict[int, tuple[Registered, str]] = field(default_factory=dict)
+
+    def foreign(self, mapping: Any, key: str) -> str:
+        """What to say of an unknown key that belongs to what another tag would name; empty if it is nobody's."""
+        registered, name = self.tagged.get(id(mapping), (None, ""))
+        owners = [] if registered is None else registered.owners(key)
+        if not owners:
+            return ""
+        *first, last = owners
+        return f"a key of {', '.join(first)}{' and ' if first else ''}{last}, not of {name}; delete it"
 
 
 def _exact(node: Any) -> Any:
@@ -79,9 +91,13 @@ class Section(BaseModel):
     @classmethod
     def _note_keys(cls, data: Any, info: ValidationInfo) -> Any:
         if isinstance(info.context, _Context):
-            names = {model_field.alias or name for name, model_field in cls.model_fields.items()}
-            info.context.keys.setdefault(id(data), set()).update(names)
+            info.context.keys.setdefault(id(data), set()).update(_keys_of(cls))
         return data
+
+
+def _keys_of(config: type[Section]) -> set[str]:
+    """Keys as a file writes them."""
+    return {model_field.alias or name for name, model_field in config.model_fields.items()}
 
 
 @dataclass(frozen=True)
@@ -98,10 +114,16 @@ class Registered:
         ``rigs``, ``methods``, ``datasets`` or ``drivers``.
     tag : str
         Key that holds the name.
+    base : type
+        From which whatever is named must be derived: not every driver is that of a network analyser.
+    told : str
+        What that drives, in words: ``a network analyser``.
     """
 
     kind: str
     tag: str = "type"
+    base: type = object
+    told: str = ""
 
     @property
     def one(self) -> str:
@@ -121,8 +143,32 @@ class Registered:
             raise InputError(f"{self.one} {name!r} has no Config that is a labtrain.config.Section")
         return found
 
+    def owners(self, key: str) -> list[str]:
+        """Names whose Config has this key, among those that may stand here."""
+        return [name for name in self._fitting() if key in _keys_of(self.config(name))]
+
+    def _fitting(self) -> list[str]:
+        """Names that may stand here; what cannot be imported may not."""
+        return [name for name in registry.names(self.kind) if self._fits(name)]
+
+    def _fits(self, name: str) -> bool:
+        try:
+            self.config(name)
+            return issubclass(registry.resolve(self.kind, name), self.base)
+        except (InputError, TypeError):  # TypeError: it is not a class
+            return False
+
+    def _checked(self, name: str) -> type[Section]:
+        config = self.config(name)
+        if not self._fits(name):
+            known = ", ".join(self._fitting()) or "none"
+            raise InputError(f"{name} is no {self.one} of {self.told}; take one of {known}")
+        return config
+
     def _validate(self, value: Any, info: ValidationInfo) -> Section:
         if isinstance(value, Section):
+            if self.base is not object:
+                self._checked(str(getattr(value, self.tag)))
             return value
         if not isinstance(value, dict):
             raise PydanticCustomError("mapping", "", {"expected": f"a mapping with a key {self.tag}"})
@@ -133,9 +179,11 @@ class Registered:
         if not isinstance(name, str):
             raise self._about_tag(name, PydanticCustomError("name", "", {"expected": "the name of a " + self.one}))
         try:
-            config = self.config(name)
+            config = self._checked(name)
         except InputError as error:
-            raise self._about_tag(name, PydanticCustomError("value_error", "", {"error": str(error)})) from None
+            raise self._about_tag(name, PydanticCustomError("value_error", "{error}", {"error": str(error)})) from None
+        if isinstance(info.context, _Context):
+            info.context.tagged[id(value)] = (self, name)
         return config.model_validate(value, context=info.context)
 
     def _about_tag(self, value: Any, error: PydanticCustomError) -> ValidationError:
@@ -153,7 +201,10 @@ class Registered:
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         choices: list[dict[str, Any]] = []
         for name in registry.names(self.kind):
-            choice = handler(self.config(name).__pydantic_core_schema__)
+            config = self.config(name)
+            if not self._fits(name):
+                continue
+            choice = handler(config.__pydantic_core_schema__)
             # The tag has a default for use from Python; in a file it is what tells the choices apart.
             choices.append({**choice, "title": name, "required": sorted({*choice.get("required", ()), self.tag})})
         return {"oneOf": choices}
@@ -278,7 +329,7 @@ def loads(text: str, schema: type[S], source: str | Path = "config", overrides: 
         try:
             value = schema.model_validate(tree.data, context=context)
         except ValidationError as error:
-            found += problems(error, tree, context.keys)
+            found += problems(error, tree, context.keys, context.foreign)
         except InputError as error:  # from a validator that checks a Limit
             found.append(Problem(tree.origin(()), (), str(error)))
     elif not found:

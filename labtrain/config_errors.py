@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 from pydantic import ValidationError
@@ -38,7 +38,9 @@ _ALLOWED = {
 }
 
 
-def problems(error: ValidationError, tree: Tree, keys: Mapping[int, Set[str]]) -> list[Problem]:
+def problems(
+    error: ValidationError, tree: Tree, keys: Mapping[int, Set[str]], foreign: Callable[[Any, str], str]
+) -> list[Problem]:
     """Translate a validation error of ``tree.data``.
 
     Parameters
@@ -48,6 +50,8 @@ def problems(error: ValidationError, tree: Tree, keys: Mapping[int, Set[str]]) -
         What was validated, with origins.
     keys : mapping of int to set of str
         Known keys of each mapping of ``tree.data``, by its ``id``.
+    foreign : callable (mapping, key)
+        What to say of a key of a mapping that is known elsewhere; empty of one that is not.
 
     Returns
     -------
@@ -69,7 +73,7 @@ def problems(error: ValidationError, tree: Tree, keys: Mapping[int, Set[str]]) -
         elif kind == "extra_forbidden":
             choices = sorted(keys.get(id(parent), ()))
             hint = did_you_mean(path[-1], choices) or f", known: {', '.join(choices) or 'none'}"
-            told.append((path, f"unknown key{hint}"))
+            told.append((path, foreign(parent, path[-1]) or f"unknown key{hint}"))
         elif kind in ("value_error", "assertion_error"):
             told.append((path, str(context["error"])))
         elif kind in _ALLOWED or "expected" in context:

@@ -15,8 +15,8 @@ from labtrain.drivers.instrument import InstrumentConfig
 from labtrain.errors import ConfigError, InputError
 from labtrain.experiment import Experiment
 from labtrain.limits import did_you_mean
+from labtrain.registry import emulator_of, resolve
 from labtrain.registry import names as registered_names
-from labtrain.registry import resolve
 
 Transport = Literal["socket", "hislip", "vxi11", "pty"]
 
@@ -52,8 +52,6 @@ def load(config: str | Path, overrides: Sequence[str] = (), dialects: Sequence[s
         told = str(error)
         for option, written in instead.items():
             told = told.replace(option, written)
-        if "unknown key" in told:
-            told += f"\n{', '.join(instead.values())}: another driver has other keys; leave out those it does not know"
         raise ConfigError(told) from None
 
 
@@ -69,15 +67,22 @@ def _dialect(loaded: Loaded[Experiment], option: str) -> tuple[str, str]:
         raise InputError(f"--dialect {option}: the rig of {loaded.source} has no instruments with a driver to replace")
     check_names([name], drivers, "--dialect")
     kind, known = _kind(drivers[name]), registered_names("drivers")
-    fit = [other for other in known if kind & _kind(other) and resolve("drivers", other).EMULATOR]
+    fit = [other for other in known if kind & _kind(other) and _served(other)]
     if driver not in fit:
-        wrong = f"{driver} is for another kind of instrument than {drivers[name]}"
+        wrong = f"there is no emulator for {driver}"
         if driver not in known:
             wrong = f"there is no driver {driver!r}{did_you_mean(driver, known)}"
-        elif not resolve("drivers", driver).EMULATOR:
-            wrong = f"there is no emulator for {driver}"
+        elif not kind & _kind(driver):
+            wrong = f"{driver} is for another kind of instrument than {drivers[name]}"
+        elif resolve("drivers", driver).EMULATOR:
+            wrong = f"what stands in for the library of {driver} cannot be served to other programs"
         raise InputError(f"--dialect {option}: {wrong}; there are: {', '.join(fit)}")
     return name, driver
+
+
+def _served(driver: str) -> bool:
+    """Whether the emulator of a driver speaks bytes, which can be served."""
+    return hasattr(emulator_of(resolve("drivers", driver)), "receive")
 
 
 def _kind(driver: str) -> set[type]:

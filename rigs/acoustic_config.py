@@ -12,13 +12,15 @@ from labtrain.config import Registered, Section
 from labtrain.drivers.address import SIM
 from labtrain.drivers.device import DeviceConfig
 from labtrain.drivers.emulators.sound import Converter
-from labtrain.drivers.sound import SoundConfig
+from labtrain.drivers.sound import SoundConfig, SoundInterface
 from labtrain.errors import InputError
 from labtrain.rigs.recovery import RecoveryConfig
 from labtrain.rigs.rig import RigConfig
 from labtrain.sim.acoustic import AcousticParameters
 from labtrain.sim.acoustic_disturbances import known
 from labtrain.sim.disturbances import Known
+
+TOLD = "speakers and microphones"
 
 _DEFAULT, _CONVERTER = AcousticParameters(), Converter()
 RATE_HZ = 48_000.0  # where no converter says otherwise
@@ -79,8 +81,8 @@ class AcousticConfig(RigConfig):
         "records; default: instruments where there is a section rig.audio, else physics",
     )
     seed: int = Field(0, description="of noise and drift, until a trial restarts the rig with its own")
-    audio: Annotated[DeviceConfig, Registered("drivers", tag="driver")] | None = Field(
-        None, description="a driver of speakers and microphones"
+    audio: Annotated[DeviceConfig, Registered("drivers", "driver", SoundInterface, TOLD)] | None = Field(
+        None, description=f"a driver of {TOLD}"
     )
     tone_bins: tuple[int, ...] = Field(_DEFAULT.tone_bins, description="tones, in cycles per period")
     tones_hz: tuple[float, ...] | None = Field(None, description="the same in Hz, instead of tone_bins; on the grid")
@@ -178,9 +180,6 @@ class AcousticConfig(RigConfig):
 
     @model_validator(mode="after")
     def _fits(self) -> AcousticConfig:
-        if self.audio is not None and not isinstance(self.audio, SoundConfig):
-            name = getattr(self.audio, "driver", "?")
-            raise ValueError(f"audio.driver: {name!r} is none of speakers and microphones; known are audio, nidaqmx")
         if self.audio is None and self.fidelity == "instruments":
             raise ValueError("fidelity: instruments needs a section audio: with a driver of speakers and microphones")
         self._check_tones()

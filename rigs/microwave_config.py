@@ -12,8 +12,8 @@ from pydantic_core import PydanticCustomError
 from labtrain.config import Registered, Section
 from labtrain.drivers.address import SIM
 from labtrain.drivers.device import DeviceConfig
-from labtrain.drivers.metasurface.metasurface import MetasurfaceConfig
-from labtrain.drivers.vna.vna import VnaConfig
+from labtrain.drivers.metasurface.metasurface import Metasurface, MetasurfaceConfig
+from labtrain.drivers.vna.vna import Vna, VnaConfig
 from labtrain.registry import resolve
 from labtrain.rigs.pixel_code import PixelCodeConfig
 from labtrain.rigs.recovery import RecoveryConfig
@@ -120,8 +120,10 @@ class MicrowaveConfig(RigConfig):
     more_codes: tuple[PixelCodeConfig, ...] = Field(
         (), description="codes of further layers on the same instruments, which the blocks of a network use in turn"
     )
-    vna: Annotated[DeviceConfig, Registered("drivers", tag="driver")] = Field(description="a network analyser")
-    metasurface: Annotated[DeviceConfig, Registered("drivers", tag="driver")] = Field(
+    vna: Annotated[DeviceConfig, Registered("drivers", "driver", Vna, "a network analyser")] = Field(
+        description="a network analyser"
+    )
+    metasurface: Annotated[DeviceConfig, Registered("drivers", "driver", Metasurface, "a metasurface")] = Field(
         description="a programmable metasurface"
     )
     commission: CommissionConfig = CommissionConfig()
@@ -137,20 +139,6 @@ class MicrowaveConfig(RigConfig):
         elif not frequencies_hz or frequencies_hz[0] <= 0 or (np.diff(frequencies_hz) <= 0).any():
             raise ValueError("needs one frequency or more, above 0 Hz and ascending")
         return frequencies_hz
-
-    @field_validator("vna")
-    @classmethod
-    def _is_vna(cls, section: DeviceConfig) -> DeviceConfig:
-        if not isinstance(section, VnaConfig):
-            raise ValueError(f"driver {driver_name(section)!r} is none of a network analyser")
-        return section
-
-    @field_validator("metasurface")
-    @classmethod
-    def _is_metasurface(cls, section: DeviceConfig) -> DeviceConfig:
-        if not isinstance(section, MetasurfaceConfig):
-            raise ValueError(f"driver {driver_name(section)!r} is none of a metasurface")
-        return section
 
     @model_validator(mode="after")
     def _one_world(self) -> MicrowaveConfig:

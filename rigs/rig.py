@@ -36,18 +36,13 @@ class RigConfig(Section):
     """Keys that every rig's Config has."""
 
     repeats: int = Field(1, ge=1, description="shots averaged for each drive; each costs its time")
-    power_meter: Annotated[DeviceConfig, Registered("drivers", tag="driver")] | None = Field(
+    power_meter: Annotated[DeviceConfig, Registered("drivers", "driver", PowerMeter, "a power meter")] | None = Field(
         None, description="a power meter in the rig's supply, whose joules are kept with a run"
     )
 
     @field_validator("power_meter")
     @classmethod
-    def _is_power_meter(cls, section: DeviceConfig | None) -> DeviceConfig | None:
-        if section is None:
-            return None
-        driver = getattr(section, "driver")  # noqa: B009 (each driver declares it as a Literal of its own)
-        if not issubclass(resolve("drivers", driver), PowerMeter):
-            raise ValueError(f"driver {driver!r} is none of a power meter")
+    def _is_real(cls, section: DeviceConfig | None) -> DeviceConfig | None:
         if getattr(section, "address", None) == SIM:
             raise ValueError("address is sim, and a simulated rig draws no power; give the meter's, or leave it out")
         return section
@@ -164,7 +159,8 @@ class Rig(ABC):
         self.instruments = self.build_instruments()
         everything = dict(self.instruments)
         if (section := self.config.power_meter) is not None:
-            driver = resolve("drivers", getattr(section, "driver"))  # noqa: B009 (as above)
+            # Each driver declares its name as a Literal of its own.
+            driver = resolve("drivers", getattr(section, "driver"))  # noqa: B009
             meter = driver.make("power_meter", section, self.clock, trace=self._trace)
             self._power, everything = RigPower(meter, self.clock), {"power_meter": meter, **everything}
         self._rack = Rack(everything, self.clock, self.config_file)

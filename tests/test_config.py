@@ -326,7 +326,7 @@ def test_overrides_create_sections_and_change_types() -> None:
     loaded = lab(GOOD.split("training:")[0], "training.method=ridge", "training.lambda=1e-2")
     assert loaded.value.training == Ridge.Config.model_validate({"lambda": 0.01})
     assert errors(GOOD, "training.method=ridge") == [
-        "lab.yaml:9: training.epochs: unknown key, known: lambda, method",
+        "lab.yaml:9: training.epochs: a key of phyll, not of ridge; delete it",
     ]
     replaced = lab(GOOD, "training={method: ridge}")
     assert [replaced.where(key) for key in ("training.method", "training.epochs")] == ["--set training", "lab.yaml"]

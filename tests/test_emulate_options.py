@@ -13,6 +13,7 @@ from labtrain.emulate import Serving, emulate
 from labtrain.emulate_options import Transport, load, parse_transports
 from labtrain.errors import ConfigError, InputError
 from labtrain.experiment import Experiment
+from labtrain.registry import resolve
 from labtrain.rigs.microwave import MicrowaveRig
 from labtrain.sim.microwave import MicrowaveWorld
 
@@ -147,7 +148,7 @@ def refused(*dialects: str, config: Path = MICROWAVE) -> str:
     [
         ("vna=keysight-pma", "there is no driver 'keysight-pma' (did you mean keysight-pna?)"),
         ("vna=open-source-ris", "open-source-ris is for another kind of instrument than keysight-pna"),
-        ("vna=nidaqmx", "there is no emulator for nidaqmx"),
+        ("vna=audio", "audio is for another kind of instrument than keysight-pna"),
     ],
 )
 def test_a_driver_that_cannot_take_its_place(option: str, sentence: str) -> None:
@@ -155,6 +156,22 @@ def test_a_driver_that_cannot_take_its_place(option: str, sentence: str) -> None
     assert told.startswith(f"--dialect {option}: {sentence}; there are: ")
     assert DIALECTS in told
     assert "open-source-ris" not in told.partition("; there are: ")[2]
+
+
+def test_what_stands_in_for_a_library_is_not_offered() -> None:
+    told, _, offered = refused("metasurface=vendor-example").partition("; there are: ")
+    assert told == (
+        "--dialect metasurface=vendor-example: what stands in for the library of vendor-example cannot be served to "
+        "other programs"
+    )
+    assert "vendor-example" not in offered and "openris" in offered
+
+
+def test_a_driver_without_an_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolve("drivers", "keysight-ena"), "EMULATOR", "")
+    assert refused("vna=keysight-ena").startswith(
+        "--dialect vna=keysight-ena: there is no emulator for keysight-ena; there are: "
+    )
 
 
 def test_mistakes_in_the_option() -> None:
@@ -176,7 +193,7 @@ def test_keys_that_the_other_driver_does_not_know_are_named_with_their_line(tmp_
         n for n, row in enumerate(config.read_text(encoding="utf-8").splitlines(), 1) if "serial_number:" in row
     )
     told = refused("metasurface=openris", config=config).splitlines()
-    assert told[0].startswith(f"lab.yaml:{line}: rig.metasurface.serial_number: ")
-    assert told[-1] == (
-        "--dialect metasurface=openris: another driver has other keys; leave out those it does not know"
-    )
+    assert told == [
+        f"lab.yaml:{line}: rig.metasurface.serial_number: a key of latched-board and open-source-ris, not of openris; "
+        "delete it"
+    ]

@@ -897,8 +897,6 @@ REST = (
         ("  product_bins: [16]\n", "product_bins and readout: complex need instruments; add a section audio:"),
         (AUDIO + "  fidelity: physics\n  readout: complex\n",
          "product_bins and readout: complex need instruments; add a section audio:"),
-        ("  audio: {driver: keysight-pna}\n",
-         "audio.driver: 'keysight-pna' is none of speakers and microphones; known are audio, nidaqmx"),
     ],
 )  # fmt: skip
 def test_what_is_refused_names_file_and_line(tmp_path: Path, lines: str, sentence: str) -> None:
@@ -907,6 +905,17 @@ def test_what_is_refused_names_file_and_line(tmp_path: Path, lines: str, sentenc
     with pytest.raises(ConfigError) as caught:
         experiment.load(path)
     assert str(caught.value) == f"lab.yaml:1: rig: {sentence}"
+
+
+def test_a_driver_of_something_else_is_refused_before_its_keys(tmp_path: Path) -> None:
+    path = tmp_path / "lab.yaml"
+    path.write_text("rig:\n  type: acoustic\n  audio: {driver: keysight-pna, speakers: [1]}\n" + REST)
+    with pytest.raises(ConfigError) as caught:
+        experiment.load(path)
+    assert str(caught.value) == (
+        "lab.yaml:3: rig.audio.driver: keysight-pna is no driver of speakers and microphones; take one of audio, "
+        "nidaqmx"
+    )
 
 
 def test_tones_in_hertz_are_those_in_bins() -> None:

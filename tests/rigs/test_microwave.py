@@ -14,11 +14,12 @@ import pytest
 
 from labtrain import experiment, inference, jobs
 from labtrain.clock import RealClock, SimulatedClock
-from labtrain.config import load
+from labtrain.config import dump, load, loads, schema_json
 from labtrain.drivers.emulators.metasurface.open_source_ris import OpenSourceRisEmulator
 from labtrain.drivers.trace import read_trace
 from labtrain.errors import ConfigError, InputError, InstrumentError, Interrupted, MeasurementError
 from labtrain.events import Commissioning
+from labtrain.experiment import Experiment
 from labtrain.registry import resolve
 from labtrain.rigs.microwave import MicrowaveRig
 from labtrain.rigs.microwave_config import RoomConfig
@@ -290,7 +291,14 @@ def test_bytes_are_traced(tmp_path):
             "repeats would average |S|, which noise makes larger; set vna.averages, which averages complex numbers in "
             "the instrument, or readout: complex",
         ),
-        ({"vna": {"driver": "open-source-ris"}}, "driver 'open-source-ris' is none of a network analyser"),
+        (
+            {"vna": {"driver": "open-source-ris"}},
+            "open-source-ris is no driver of a network analyser; take one of copper-mountain, ",
+        ),
+        (
+            {"metasurface": {"driver": "keysight-pna"}},
+            "keysight-pna is no driver of a metasurface; take one of arduino-shift-register, ",
+        ),
         ({"frequencies_hz": [5.4e9, 5.3e9]}, "needs one frequency or more, above 0 Hz and ascending"),
         (
             {"frequencies_hz": {"start": 5.4e9, "stop": 5.3e9, "points": 2}},
@@ -549,9 +557,35 @@ def test_time_passes_for_nobody_unless_asked(monkeypatch):
         ("rig.vna.frequency_limits_hz=[6e9, 5e9]", "6e+09 to 5e+09 Hz is no range; give the lowest, then the highest"),
         ("rig.vna.timeout_s=1e20", "must be at most 3600"),
         ("rig.recovery.pause_s=1e20", "must be at most 60"),
+        ("rig.frequencies_hz=5.2", "5.2 is not allowed, must be a mapping {start, stop, points} or a list of numbers"),
     ],
 )
 def test_what_no_rig_can_do_is_refused_with_the_config(override: str, sentence: str) -> None:
     with pytest.raises(ConfigError) as caught:
         experiment.load(ROOT / "config" / "microwave.yaml", [override])
     assert sentence in str(caught.value)
+
+
+def test_keys_of_another_driver_are_told_as_such() -> None:
+    """Every key written out, then another driver's name."""
+    spelled = dump(experiment.load(ROOT / "config" / "microwave.yaml", ["rig.vna.driver=copper-mountain"]).value)
+    with pytest.raises(ConfigError) as caught:
+        loads(spelled.replace("copper-mountain", "keysight-pna"), Experiment, "lab.yaml")
+    line = next(number for number, row in enumerate(spelled.splitlines(), 1) if "transfer:" in row)
+    assert str(caught.value) == (
+        f"lab.yaml:{line}: rig.vna.transfer: a key of copper-mountain, not of keysight-pna; delete it"
+    )
+
+
+def test_a_driver_of_something_else_is_told_before_its_keys() -> None:
+    with pytest.raises(ConfigError) as caught:
+        experiment.load(ROOT / "config" / "microwave.yaml", ["rig.vna.driver=openris"])
+    (told,) = str(caught.value).splitlines()
+    assert told.startswith("--set rig.vna.driver=openris: openris is no driver of a network analyser; take one of cop")
+    assert "openris" not in told.partition("; take one of ")[2]
+
+
+def test_editors_are_offered_the_drivers_that_fit() -> None:
+    properties = schema_json(MicrowaveRig.Config)["properties"]
+    offered = [choice["title"] for choice in properties["vna"]["oneOf"]]
+    assert "keysight-pna" in offered and "openris" not in offered

@@ -117,7 +117,7 @@ def test_a_run_with_a_power_meter(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             "{driver: scpi-power-meter}",
             ": address is sim, and a simulated rig draws no power; give the meter's, or leave it out",
         ),
-        ("{driver: scpi-sensor, address: COM3}", ": driver 'scpi-sensor' is none of a power meter"),
+        ("{driver: scpi-sensor, address: COM3}", ": scpi-sensor is no driver of a power meter; take one of scpi-"),
         ("{driver: scpi-powr-meter}", "unknown driver 'scpi-powr-meter' (did you mean scpi-power-meter?)"),
     ],
 )
