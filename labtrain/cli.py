@@ -197,20 +197,19 @@ def init(
     to: Annotated[Path | None, typer.Option(help="file to write; default: NAME.yaml")] = None,
 ) -> None:
     """Copy a ready configuration into this folder."""
-    from importlib.resources import files
-
     from labtrain.limits import did_you_mean
+    from labtrain.ready import ready
 
-    ready = {Path(item.name).stem: item for item in files("labtrain.configs").iterdir() if item.name.endswith(".yaml")}
-    if name not in ready:
+    known = ready()
+    if name not in known:
         raise InputError(
-            f"no ready configuration {name!r}{did_you_mean(name, ready)}; there are: {', '.join(sorted(ready))}"
+            f"no ready configuration {name!r}{did_you_mean(name, known)}; there are: {', '.join(sorted(known))}"
         )
     target = to or Path(f"{name}.yaml")
     if target.exists():
         raise InputError(f"{target}: exists already; choose another name with --to FILE")
     try:
-        target.write_text(ready[name].read_text(encoding="utf-8"), encoding="utf-8")
+        target.write_text(known[name].read_text(encoding="utf-8"), encoding="utf-8")
     except OSError as error:
         raise InputError(
             f"{target}: cannot be written ({error.strerror}); choose another place with --to FILE"

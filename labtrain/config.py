@@ -31,6 +31,7 @@ from labtrain import registry
 from labtrain.config_errors import problems
 from labtrain.errors import ConfigError, InputError
 from labtrain.limits import did_you_mean
+from labtrain.ready import remedy
 from labtrain.yaml_lines import KeyPath, Origin, Problem, Tree, dump_yaml
 
 
@@ -294,7 +295,8 @@ def load(path: str | Path, schema: type[S], overrides: Sequence[str] = ()) -> Lo
         raw = path.read_bytes()
     except FileNotFoundError:
         beside = [neighbour.name for neighbour in path.parent.glob("*.y*ml")]
-        raise ConfigError(f"config file {path} does not exist{did_you_mean(path.name, beside)}") from None
+        hint = "" if f"{path.name}.yaml" in beside else remedy(path)
+        raise ConfigError(f"config file {path} does not exist{hint or did_you_mean(path.name, beside)}") from None
     except OSError as error:
         raise ConfigError(f"config file {path} cannot be read: {error.strerror}") from error
     try:

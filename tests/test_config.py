@@ -292,6 +292,33 @@ def test_missing_file_suggests_a_neighbour(tmp_path: Path) -> None:
     assert str(caught.value) == f"config file {tmp_path} is a folder, needs a YAML file"
 
 
+@pytest.mark.parametrize(
+    ("asked", "remedy"),
+    [
+        ("acoustic.yaml", "; labtrain init acoustic writes it"),
+        ("acoustic", "; labtrain init acoustic writes acoustic.yaml"),
+        ("here/microwave-lab.yaml", "; labtrain init microwave-lab --to here/microwave-lab.yaml writes it"),
+    ],
+)
+def test_missing_file_with_the_name_of_a_ready_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, remedy: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.yaml").write_text("a: 1")  # not unlike acoustic.yaml
+    with pytest.raises(ConfigError) as caught:
+        load(Path(asked), Lab)
+    assert str(caught.value) == f"config file {Path(asked)} does not exist{remedy}"
+
+
+def test_a_name_without_its_ending_suggests_the_file_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "acoustic.yaml").write_text("a: 1")
+    with pytest.raises(ConfigError, match=r"acoustic does not exist \(did you mean acoustic.yaml\?\)"):
+        load("acoustic", Lab)
+
+
 def test_encodings(tmp_path: Path) -> None:
     path = tmp_path / "lab.yaml"
     path.write_bytes(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode())

@@ -27,7 +27,7 @@ PACKAGES = {
 FLOORS = (
     ("labtrain", "configs", "data", "errors", "clock", "limits", "registry"),
     ("encoding", "sim"),
-    ("layer", "config", "config_errors", "yaml_lines", "storage", "rundb", "runs", "runlist", "shotlog", "ownership",
+    ("layer", "config", "config_errors", "ready", "yaml_lines", "storage", "rundb", "runs", "runlist", "shotlog", "ownership",
      "safety", "provenance", "ledger", "threads", "bounded", "processlock", "riglock"),
     ("network", "twin", "twins", "datasets", "drivers"),
     ("methods", "rigs", "disturbances", "experiment"),
