@@ -127,6 +127,11 @@ def _parse_visa(text: str, where: str) -> Address:
         raise InputError(f"{where} is {text!r}, which is no VISA resource: {error}".removesuffix(".")) from None
     if name.resource_class not in ("INSTR", "SOCKET", "RAW"):
         raise InputError(f"{where} is {text!r}; name an instrument, not its interface (GPIB0::16::INSTR)")
+    if str(getattr(name, "lan_device_name", "")).isdigit():
+        raise InputError(
+            f"{where} is {text!r}, which names a device {name.lan_device_name}; "  # type: ignore[attr-defined]
+            f"for a socket write {text.removesuffix('::INSTR')}::SOCKET"
+        )
     host, port = getattr(name, "host_address", None), getattr(name, "port", None)
     if name.resource_class == "SOCKET":
         if not str(port).isdigit():

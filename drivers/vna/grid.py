@@ -9,8 +9,11 @@ from numpy.typing import ArrayLike
 
 from labtrain.drivers.vna.vna import Frequencies
 from labtrain.errors import InputError
+from labtrain.limits import shown
 
+_TUNED = 1e-6  # of a frequency: nearer than this no such reference oscillator is anyway
 _SLACK = 1e-6  # of the resolution, for numbers that were halfway before they were rounded
+_LONGER = 50  # times as many points are still an offer
 _HALVINGS = 200  # enough for any two floats
 
 
@@ -44,7 +47,8 @@ def contiguous(frequencies_hz: ArrayLike, resolution_hz: float, who: str, remedy
     Parameters
     ----------
     frequencies_hz : array_like, (points,)
-        Ascending; each may be half of the resolution away from its place.
+        Ascending; each may be half of the resolution away from its place, and where it is the step that is rounded,
+        what this adds up to, as long as it is less than a millionth of its own.
     resolution_hz : float
         Of the instrument, in whose multiples it takes the ends.
     who : str
@@ -62,6 +66,7 @@ def contiguous(frequencies_hz: ArrayLike, resolution_hz: float, who: str, remedy
     frequencies = np.asarray(frequencies_hz, dtype=np.float64)
     ends = _rounded(float(frequencies[0]), float(frequencies[-1]), len(frequencies), resolution_hz, step_hz)
     allowed_hz = resolution_hz * (0.5 + _SLACK)
+    allowed_hz += min(step_hz / 2 * (len(frequencies) - 1), _TUNED * float(frequencies[0]))
     if ends.farthest_hz(frequencies) <= allowed_hz:
         return ends
     nearest = _nearest(frequencies, resolution_hz, step_hz)
@@ -71,8 +76,18 @@ def contiguous(frequencies_hz: ArrayLike, resolution_hz: float, who: str, remedy
     raise InputError(
         f"{who}: asked {len(frequencies)} frequencies that are no uniform sweep, and it has no list of single ones; "
         f"the nearest sweep is {nearest.start_hz:.15g} to {nearest.stop_hz:.15g} Hz in {nearest.points} points, which "
-        f"moves one of them by {farthest_hz:.6g} Hz; {remedy}"
+        f"moves one of them by {shown(farthest_hz, 'Hz')}{_among(frequencies)}; {remedy}"
     )
+
+
+def _among(frequencies: Frequencies) -> str:
+    """The uniform sweep that has all of them among its points, if there is one that is not much longer."""
+    whole = np.round(frequencies).astype(np.int64)
+    step = int(np.gcd.reduce(np.diff(whole)))
+    points = int((whole[-1] - whole[0]) // step) + 1 if step else 0
+    if not 0 < points <= _LONGER * len(whole):
+        return ""
+    return f"; all of them are among the {points} points of {whole[0]} to {whole[-1]} Hz"
 
 
 def _nearest(frequencies: Frequencies, resolution_hz: float, step_hz: float) -> Grid:

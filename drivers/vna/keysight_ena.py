@@ -42,7 +42,7 @@ class KeysightEna(ScpiVna):
     FORMAT = ("REAL", "SWAP")
     X = "SENS1:FREQ:DATA?"
     CORRECTED = "SENS1:CORR:STAT?"
-    HARMLESS: ClassVar[dict[str, bool]] = {"coupled": True, "sloped": False}
+    HARMLESS: ClassVar[dict[str, bool]] = {"coupled": True, "sloped": False, "trigger_averages": False}
     CHANNELS = "SERV:CHAN:COUN?"
     FEWEST_POINTS = 2
     MOST_SEGMENTS = 201
@@ -62,6 +62,10 @@ class KeysightEna(ScpiVna):
     sloped = Command(
         "power slope", "SOUR1:POW:SLOP:STAT?", "SOUR1:POW:SLOP:STAT {}", cast=boolean, choices=(True, False), kept=False
     )
+    trigger_averages = Command(
+        "averaging trigger", "TRIG:AVER?", "TRIG:AVER {}", cast=boolean, choices=(True, False), kept=False,
+        doc="On, a trigger begins as many sweeps as are averaged; here each has its own.",
+    )  # fmt: skip
     continuous = Command("continuous sweeps", "INIT1:CONT?", "INIT1:CONT {}", cast=boolean, choices=(True, False))
 
     @staticmethod

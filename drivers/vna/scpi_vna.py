@@ -63,8 +63,8 @@ class ScpiVna(Vna, ScpiInstrument):
     """Question whether correction is on."""
 
     HARMLESS: ClassVar[dict[str, bool]] = {}
-    """Commands, not `kept`, of what may add to the power at a port, and what to set lest it exceeds the power that was
-    checked; an instrument that does not know one has no such thing.
+    """Commands, not `kept`, of what may add to the power at a port, or to the sweeps of a trigger, and what to set lest
+    either exceeds what was checked; an instrument that does not know one has no such thing.
     """
 
     CHANNELS: ClassVar[str] = ""

@@ -118,6 +118,11 @@ KNOWN = (
         ),
         ("tcp://vna:scpi", "rig.vna.address is 'tcp://vna:scpi'; write tcp://host:port, with a port from 1 to 65535"),
         (
+            "TCPIP::10.0.0.5::5025",
+            "rig.vna.address is 'TCPIP::10.0.0.5::5025', which names a device 5025; for a socket write "
+            "TCPIP::10.0.0.5::5025::SOCKET",
+        ),
+        (
             "TCPIP::10.0.0.5::5025::SOKCET",
             "rig.vna.address is 'TCPIP::10.0.0.5::5025::SOKCET', which is no VISA resource: Could not parse "
             "'TCPIP::10.0.0.5::5025::SOKCET'. The syntax is 'TCPIP[board]::host address[::lan device name][::INSTR]' "

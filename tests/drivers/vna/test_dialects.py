@@ -346,6 +346,17 @@ def test_a_point_count_beyond_this_very_instrument_is_refused_before_a_byte_leav
     assert wire.heard == []
 
 
+def test_a_trigger_begins_one_sweep_whatever_was_set_at_the_front_panel() -> None:
+    bench = Bench("keysight-ena", averages=4)
+    bench.emulator.receive(b"TRIG:AVER 1\n")
+    vna = bench.ready()
+    before = len(bench.network.asked)
+    vna.sweep()
+    assert sum(asked.averages for asked in bench.network.asked[before:]) == 4
+    vna.close()
+    assert bench.told("TRIG:AVER?") == "1"
+
+
 def statements(cls: type) -> int:
     """Statements of a class and of the module around it; documentation and imports are none."""
     tree = ast.parse(Path(inspect.getsourcefile(cls) or "").read_text(encoding="utf-8"))

@@ -51,15 +51,28 @@ def test_the_sentence_names_the_nearest_sweep() -> None:
         contiguous([1e9, 1.1e9, 1.3e9], 1.0, WHO, REMEDY)
     assert str(caught.value) == (
         "vna (sim): asked 3 frequencies that are no uniform sweep, and it has no list of single ones; the nearest "
-        "sweep is 975000000 to 1275000000 Hz in 3 points, which moves one of them by 2.5e+07 Hz; set "
-        "rig.frequencies_hz"
+        "sweep is 975000000 to 1275000000 Hz in 3 points, which moves one of them by 25 MHz; all of "
+        "them are among the 4 points of 1000000000 to 1300000000 Hz; set rig.frequencies_hz"
     )
+    with pytest.raises(
+        InputError, match=r"by 5 MHz; all of them are among the 21 points of 1000000000 to 1200000000 Hz"
+    ):
+        contiguous([1e9, 1.05e9, 1.11e9, 1.15e9, 1.2e9], 1.0, WHO, REMEDY)
+    with pytest.raises(InputError) as caught:
+        contiguous([1e9, 1e9 + 7, 1.3e9], 1.0, WHO, REMEDY)
+    assert "among" not in str(caught.value)  # nobody would want so many
 
 
 def test_a_step_of_whole_hertz_is_asked_of_those_that_are_told_a_step() -> None:
     frequencies = np.linspace(1e9, 1e9 + 1001, 201)  # 5.005 Hz apart
     assert contiguous(frequencies, 1.0, WHO, REMEDY) == (1e9, 1e9 + 1001, 201)
-    with pytest.raises(InputError, match="the nearest sweep is 1000000000 to 1000001000 Hz in 201 points") as caught:
+    # What the rounded step adds up to is less than the error of its reference; at 100 kHz it is not.
+    assert contiguous(frequencies, 1.0, WHO, REMEDY, step_hz=1.0) == (1e9, 1e9 + 1000, 201)
+    assert (
+        contiguous(np.linspace(1e9, 2e9, 20), 1.0, WHO, REMEDY, step_hz=1.0).farthest_hz(np.linspace(1e9, 2e9, 20)) < 2
+    )
+    frequencies -= 1e9 - 1e5
+    with pytest.raises(InputError, match="the nearest sweep is 100000 to 101000 Hz in 201 points") as caught:
         contiguous(frequencies, 1.0, WHO, REMEDY, step_hz=1.0)
     assert "moves one of them by 1 Hz" in str(caught.value)
 
@@ -76,7 +89,8 @@ def test_no_other_sweep_is_nearer(listed: list[int], step_hz: float) -> None:
         return
     start, stop = (float(word) for word in told.split("sweep is ")[1].split(" Hz in")[0].split(" to "))
     farthest = Grid(start, stop, len(frequencies)).farthest_hz(frequencies)
-    assert float(told.split("by ")[1].split(" Hz")[0]) == pytest.approx(farthest, rel=1e-5)
+    number, unit = told.split("by ")[1].split(";")[0].split()
+    assert float(number) * {"Hz": 1, "kHz": 1e3, "MHz": 1e6}[unit] == pytest.approx(farthest, rel=1e-5)
     # No line through two of them, shifted, is nearer by more than the rounding of its ends.
     places = np.arange(len(frequencies))
     for first in range(len(places)):

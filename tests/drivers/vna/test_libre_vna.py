@@ -125,7 +125,8 @@ def test_its_calibration_is_told() -> None:
          "asked points 4502, allowed 2 to 4501; measure at fewer frequencies (rig.frequencies_hz)"),
         ({}, [1e9, 1.1e9, 1.3e9],
          "asked 3 frequencies that are no uniform sweep, and it has no list of single ones; the nearest sweep is "
-         "975000000 to 1275000000 Hz in 3 points, which moves one of them by 2.5e+07 Hz; set rig.frequencies_hz"),
+         "975000000 to 1275000000 Hz in 3 points, which moves one of them by 25 MHz; all of them are among the 4 "
+         "points of 1000000000 to 1300000000 Hz; set rig.frequencies_hz"),
     ],
 )  # fmt: skip
 def test_what_it_cannot_do_is_refused_before_a_byte_is_sent(

@@ -133,9 +133,10 @@ def test_a_device_that_goes_on_in_mid_sweep_is_waited_for() -> None:
          "to -10"),
         ({"averages": 65536}, GRID, "asked averages 65536, allowed 1 to 65535; set rig.vna.averages"),
         ({}, [1e9, 4e9, 7e9], "asked frequency 7 GHz, allowed 50 kHz to 4.4 GHz; set rig.frequencies_hz"),
-        ({}, np.linspace(1e9, 1e9 + 1001, 201),
-         "asked 201 frequencies that are no uniform sweep, and it has no list of single ones; the nearest sweep is "
-         "1000000000 to 1000001000 Hz in 201 points, which moves one of them by 1 Hz; set rig.frequencies_hz"),
+        ({}, [1e9, 1.1e9, 1.3e9],
+         "asked 3 frequencies that are no uniform sweep, and it has no list of single ones; the nearest sweep is "
+         "975000000 to 1275000000 Hz in 3 points, which moves one of them by 25 MHz; all of them are among the 4 "
+         "points of 1000000000 to 1300000000 Hz; set rig.frequencies_hz"),
     ],
 )  # fmt: skip
 def test_what_it_cannot_do_is_refused_before_a_byte_is_sent(
