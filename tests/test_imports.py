@@ -27,8 +27,8 @@ PACKAGES = {
 FLOORS = (
     ("labtrain", "configs", "data", "errors", "clock", "limits", "registry"),
     ("encoding", "sim"),
-    ("layer", "config", "config_errors", "ready", "yaml_lines", "storage", "rundb", "runs", "runlist", "shotlog", "ownership",
-     "safety", "provenance", "ledger", "threads", "bounded", "processlock", "riglock"),
+    ("layer", "config", "config_errors", "ready", "yaml_lines", "storage", "rundb", "runs", "runlist", "shotlog",
+     "ownership", "safety", "provenance", "ledger", "threads", "bounded", "processlock", "riglock"),
     ("network", "twin", "twins", "datasets", "drivers"),
     ("methods", "rigs", "disturbances", "experiment"),
     ("controls", "trial", "trainer", "events"),
