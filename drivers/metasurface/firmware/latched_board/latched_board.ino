@@ -6,6 +6,8 @@
 //     D10              RCLK of all
 //     D9               OE of all, and 10 kOhm from there to +5 V: the outputs stay off until the first pattern is in
 //     D12 (MISO)       QH' of the last register, where BOARD_CHAIN_RETURNS is 1 in board_config.h
+//     +5 V             VCC (pin 16) and SRCLR (pin 10, also MR) of all: left open, it clears registers when it likes
+//     GND              GND (pin 8) of all; 100 nF from VCC to GND at each
 //
 // The chain's output k is output QA + k % 8 of register k / 8, counted from the Arduino. Bit k of the pattern stands
 // there: element 0 is the top left one, elements follow row by row, each with its most significant bit first.
