@@ -29,7 +29,7 @@ class ForwardForwardConfig(LabelledConfig):
 
     method: Literal["forward-forward"] = "forward-forward"
     schedule: Literal["layerwise", "joint"] = Field("layerwise", description="joint: measured anew in every epoch")
-    threshold: float = Field(1.0, gt=0, description="of goodness, per output of the linear map: times network.width")
+    threshold: float = Field(0.05, gt=0, description="of goodness, per output of the linear map: times network.width")
 
 
 def activations(z: Array) -> Array:

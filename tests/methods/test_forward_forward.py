@@ -76,7 +76,8 @@ def test_scores_are_goodness_summed_over_blocks():
         h = block.inputs(layer.forward(block.drive.map(x.reshape(15, -1))).reshape(5, 3, -1), x)
         a = np.maximum(h @ block.W.T + block.b, 0.0)
         assert (a**2).sum(axis=-1) == pytest.approx(expected)
-        x = a / np.sqrt((a**2).mean(axis=-1, keepdims=True))
+        length = np.sqrt((a**2).mean(axis=-1, keepdims=True))
+        x = np.divide(a, length, out=np.zeros_like(a), where=length > 0)
 
 
 def test_a_trained_state_predicts_without_training_data():
