@@ -9,6 +9,7 @@ import pytest
 
 from labtrain.errors import ConfigError
 from labtrain.methods.forward_forward import ForwardForward, goodness, loss_and_gradient
+from labtrain.methods.goodness import side_by_side
 from tests.methods import toy
 from tests.methods.toy import accuracy, broken_off, numeric_gradient, predicts_alone, run, same
 from tests.worlds import blobs
@@ -46,6 +47,14 @@ def test_a_far_threshold_does_not_overflow():
     loss, gradient = loss_and_gradient(np.array([[0.0, 100.0]]), 5e3, np.ones((2, 3)), 1)
     assert loss == pytest.approx(5e3)  # both negative passes are 5,000 beyond it, the positive one is right
     assert np.isfinite(gradient).all()
+
+
+def test_the_threshold_is_for_each_output():
+    net, method, _ = make({"inner": 1, "negatives": "all", "threshold": 0.3}, layers=1)
+    drawn = net.blocks[0].parameters.copy()
+    (loss,) = method.step().losses
+    h = net.blocks[0].inputs(method.responses[0], net.encoder.candidates(method.data.rows, method.labels))
+    assert loss == pytest.approx(loss_and_gradient(drawn, 20 * 0.3, side_by_side(h), 60)[0])
 
 
 def test_the_next_block_sees_the_direction_alone():
