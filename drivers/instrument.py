@@ -284,7 +284,20 @@ class Instrument(Device):
         self.link.dirty = True
         return InstrumentError(
             f"{self.name}: asked {asked!r} for {wanted}, got {got!r}; check that the driver fits the instrument"
+            f"{self.let_pass}"
         )
+
+    @property
+    def let_pass(self) -> str:
+        """Ends the error of an instrument that this driver is not for, and that ``identity: any`` let pass."""
+        if self.config.identity != "any" or not self.identity:
+            return ""
+        try:
+            self._check_identity(self.identity)
+        except InstrumentError:
+            driver = self.Config.model_fields["driver"].default
+            return f"; driver {driver} is not for {self.identity!r}, which rig.{self.link.who}.identity: any let pass"
+        return ""
 
     def _prepare(self) -> None:
         """First words after the identity is known to be right, before the settings are read."""
@@ -294,7 +307,7 @@ class Instrument(Device):
         told = str(error).removeprefix(f"{self.name}: ")
         return LinkTimeout(
             f"{self.name}: asked {asked!r}, {told}; check {self.link.where} and that it is ready, "
-            f"or raise rig.{self.link.who}.timeout_s"
+            f"or raise rig.{self.link.who}.timeout_s{self.let_pass}"
         )
 
     # -- what a driver fills -------------------------------------------------------------------------------------

@@ -217,7 +217,7 @@ class ScpiInstrument(Instrument):
         self.link.dirty = True
         return InstrumentError(
             f"{self.name}: asked {question!r} for {wanted}, got {got}; check that the driver fits the instrument "
-            f"(rig.{self.link.who}.driver)"
+            f"(rig.{self.link.who}.driver){self.let_pass}"
         )
 
     # -- the error queue -----------------------------------------------------------------------------------------
@@ -238,7 +238,7 @@ class ScpiInstrument(Instrument):
             earlier = "... " if len(said) > _TOLD else ""
             raise ScpiError(
                 f"{self.name}: reports {listed} after {earlier}{', '.join(map(repr, said[-_TOLD:]))}; "
-                f"check the settings under rig.{self.link.who}",
+                f"check the settings under rig.{self.link.who}{self.let_pass}",
                 reports,
             )
 

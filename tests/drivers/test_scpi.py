@@ -314,6 +314,39 @@ def test_identity_any_takes_whatever_answers():
     assert not setup.bench.emulated
 
 
+def test_errors_of_an_instrument_that_identity_any_let_pass_say_so():
+    setup = Setup(identity="any")
+    setup.emulator.identity = "Clone,X,1,2"
+    setup.bench.open()
+    passed = "; driver bench is not for 'Clone,X,1,2', which rig.bench.identity: any let pass"
+    setup.bench.tell("SOUR:VOLT 1")
+    with pytest.raises(ScpiError) as caught:
+        setup.bench.check_errors()
+    assert str(caught.value).endswith(f"check the settings under rig.bench{passed}")
+    setup.wire.spoils = [instead(b"half a volt\n")]
+    with pytest.raises(InstrumentError) as garbled:
+        _ = setup.bench.level
+    assert str(garbled.value).endswith(f"check that the driver fits the instrument{passed}")
+    setup.emulator.raw = b"7"
+    with pytest.raises(InstrumentError) as no_block:
+        setup.bench.ask_block("DATA?")
+    assert str(no_block.value).endswith(f"(rig.bench.driver){passed}")
+    assert setup.bench.level == 0.5  # in step again
+    setup.wire.spoils = [silent] * 2  # nor does it say why
+    with pytest.raises(LinkTimeout) as unanswered:
+        setup.bench.ask("DATA?")
+    assert str(unanswered.value).endswith(f"or raise rig.bench.timeout_s{passed}")
+
+
+def test_identity_any_is_no_reproach_where_the_driver_fits():
+    setup = Setup(identity="any")
+    setup.bench.open()
+    setup.bench.tell("SOUR:VOLT 1")
+    with pytest.raises(ScpiError) as caught:
+        setup.bench.check_errors()
+    assert str(caught.value).endswith("check the settings under rig.bench")
+
+
 def test_nobody_answers():
     setup = Setup()
     setup.wire.spoils = [silent] * 10
