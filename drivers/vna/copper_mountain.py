@@ -31,7 +31,7 @@ class CopperMountain(KeysightEna):
 
     EMULATOR = "labtrain.drivers.emulators.vna.copper_mountain:CopperMountain"
     MODELS = r"CMT[^,]*,.*"
-    MODELS_TOLD = "Copper Mountain analysers (S2VNA, S4VNA, TRVNA)"
+    MODELS_TOLD = "Copper Mountain M5xxx, C1xxx, C4xxx, S5xxx, TR1300, through S2VNA, S4VNA, TRVNA"
     TRIED_ON = "emulator; scikit-rf and QCoDeS read the same emulator"
 
     if_bandwidth_range = Limit(1, 2e6, "Hz")
