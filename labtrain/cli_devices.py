@@ -66,16 +66,22 @@ def discover(
 
 @devices_app.command()
 def drivers(
-    name: Annotated[str | None, typer.Argument(help="one of them, with its keys", show_default=False)] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="one of them, with its keys; or an instrument, for its driver", show_default=False),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """List all drivers: instruments, origin, and what each was tried on.
+    """List all drivers: instruments, and what each was tried on.
 
-    With a name: the keys of that driver, with defaults and meanings.
+    With a driver's name: its keys, with defaults and meanings. With anything
+    else, a model or a part of its name: the drivers that fit. On a pipe each
+    driver has one line.
     """
-    from labtrain import driver_list
+    from labtrain import driver_list, registry
 
-    if name is not None:
+    found = None if name is None or name in registry.names("drivers") else driver_list.search(name)
+    if name is not None and not found:
         details = driver_list.details(name)
         if as_json:
             print_json(details.as_dict())
@@ -83,11 +89,13 @@ def drivers(
             for part in _described(details):
                 show(part)
         return
-    found = driver_list.driver_list()
+    found = found or driver_list.driver_list()
     if as_json:
         print_json([driver.as_dict() for driver in found])
+    elif sys.stdout.isatty():
+        show(drivers_table(found))
     else:
-        show(_drivers_table(found))
+        print(drivers_lines(found))
 
 
 # -- for people --------------------------------------------------------------------------------------------------
@@ -129,18 +137,47 @@ def _discovered(found: list[Found], remarks: list[str], missing: list[Missing]) 
         yield table
 
 
-def _drivers_table(found: list[ListedDriver]) -> Any:
+def drivers_table(found: list[ListedDriver]) -> Any:
+    """For a screen: under a heading for each kind."""
     from rich.text import Text
 
-    table = _table("driver", "kind", "instruments", "from", "tried on")
+    from labtrain.driver_list import by_kind
+
+    table = _table("driver", "instruments", "tried on", expand=True)
     table.columns[0].no_wrap = True
-    for driver in found:
-        if driver.problem:
-            table.add_row(*map(Text, (driver.name, "broken", driver.problem, driver.origin, "-")))
-        else:
-            models = driver.models + (f' (pip install "labtrain[{driver.extra}]")' if driver.extra else "")
-            table.add_row(*map(Text, (driver.name, driver.kind, models, driver.origin, driver.tried_on)))
+    table.columns[1].ratio, table.columns[2].ratio = 4, 3
+    for number, (kind, drivers) in enumerate(by_kind(found).items()):
+        if number:
+            table.add_row()
+        table.add_row(Text(kind, "bold"))
+        for driver in drivers:
+            name, *rest = _driver_row(driver)
+            table.add_row(f"  {name}", *map(Text, rest))
+            for column, told in zip(table.columns[1:], rest, strict=True):
+                column.min_width = max(column.min_width or 0, *map(len, told.split()))  # words stay whole
     return table
+
+
+def drivers_lines(found: list[ListedDriver]) -> str:
+    """For other programs: a line a driver, whatever its length, under a heading for each kind."""
+    from labtrain.driver_list import by_kind
+
+    rows = {kind: [_driver_row(driver) for driver in drivers] for kind, drivers in by_kind(found).items()}
+    widths = [max(len(row[i]) for some in rows.values() for row in some) for i in (0, 1)]
+    lines = []
+    for kind, some in rows.items():
+        lines += [kind, *(f"  {name:{widths[0]}}  {told:{widths[1]}}  {tried}" for name, told, tried in some)]
+    return "\n".join(lines)
+
+
+def _driver_row(driver: ListedDriver) -> tuple[str, str, str]:
+    """Name, instruments and what it was tried on; where it comes from if that is not labtrain."""
+    told = driver.problem or driver.models
+    if driver.extra:
+        told += f' (pip install "labtrain[{driver.extra}]")'
+    if not driver.origin.startswith("labtrain "):
+        told += f" (from {driver.origin or 'a package that does not tell its name'})"
+    return driver.name, told, driver.tried_on or "-"
 
 
 def _described(details: DriverDetails) -> Iterator[Any]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from string import ascii_uppercase
 from typing import Any
 
 import yaml
@@ -110,6 +112,51 @@ class DriverDetails:
 def driver_list() -> list[ListedDriver]:
     """All registered drivers, by name; those that cannot be used say why."""
     return [listed(name) for name in registry.names("drivers")]
+
+
+def by_kind(drivers: Iterable[ListedDriver]) -> dict[str, list[ListedDriver]]:
+    """The same under their kinds, in the order of KINDS; those that cannot be used last, under ``broken``."""
+    found: dict[str, list[ListedDriver]] = {kind: [] for kind in (*(told for _, told in KINDS), "other", "broken")}
+    for driver in drivers:
+        found[driver.kind or "broken"].append(driver)
+    return {kind: some for kind, some in found.items() if some}
+
+
+def search(text: str) -> list[ListedDriver]:
+    """Drivers for what somebody calls an instrument: part of a driver's name, a series, a model, an identity.
+
+    Case, spaces and hyphens make no difference.
+    """
+    wanted = _plain(text)
+    return [driver for driver in driver_list() if wanted and _is_for(driver, text, wanted)]
+
+
+def _is_for(driver: ListedDriver, text: str, wanted: str) -> bool:
+    if any(wanted in _plain(told) for told in (driver.name, driver.kind, driver.models)):
+        return True
+    if driver.problem:
+        return False
+    found = registry.resolve("drivers", driver.name)
+    return bool(found.fits(text)) or _is_of_series(driver.models, text) or _is_model(getattr(found, "MODELS", ""), text)
+
+
+def _is_of_series(models: str, text: str) -> bool:
+    """Whether a model is one of a series, told with an x for each digit: ``M5xxx``, ``M937xA``."""
+    series = re.findall(r"\b[A-Z]+\d*x+[A-Z]?(?![\w-])", models)
+    return any(re.fullmatch(told.replace("x", r"\d") + "[A-Z]?", "".join(text.split()).upper()) for told in series)
+
+
+def _is_model(pattern: str, text: str) -> bool:
+    """Whether a driver's regular expression for ``manufacturer,model`` takes this model, or it with its last letter."""
+    _, *model = re.split(r"(?<!\^),", pattern, maxsplit=1)
+    if not model or re.fullmatch(model[0], "", re.IGNORECASE):  # such a pattern takes whatever there is
+        return False
+    text = "".join(text.split())
+    return any(re.fullmatch(model[0], text + letter, re.IGNORECASE) for letter in ("", *ascii_uppercase))
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[\s_-]", "", text).casefold()
 
 
 def listed(name: str) -> ListedDriver:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
@@ -9,9 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from labtrain import __version__, registry
-from labtrain.driver_list import details, driver_list, listed, table_of_the_docs
+from labtrain.cli_devices import drivers_lines, drivers_table
+from labtrain.driver_list import ListedDriver, by_kind, details, driver_list, listed, search, table_of_the_docs
 from labtrain.drivers.sensors.scpi_sensor import ScpiSensor
 from labtrain.errors import InputError
 from labtrain.yaml_lines import Tree
@@ -172,11 +175,80 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(line, capture_output=True, text=True, check=False)
 
 
-def test_the_command_lists_them_on_a_page() -> None:
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("ZNB20", ["rohde-schwarz"]),
+        ("znb 20", ["rohde-schwarz"]),
+        ("N5222", ["keysight-pna"]),
+        ("n5222b", ["keysight-pna"]),
+        ("NanoVNA-H4", ["nanovna"]),
+        ("nano vna", ["nanovna", "nanovna-v2"]),
+        ("SNA5012", ["siglent-sna"]),
+        ("Siglent Technologies,SNA5012A,1,2", ["siglent-sna"]),
+        ("vna-v", ["nanovna-v2"]),
+        ("power meter", ["scpi-power-meter"]),
+        ("M5180", ["copper-mountain"]),
+        ("nothing", []),
+        ("-", []),
+        (" ", []),
+        ("(", [name for name in registry.BUILT_IN["drivers"] if "(" in listed(name).models]),
+    ],
+)
+def test_what_an_instrument_is_called_leads_to_its_driver(text: str, names: list[str]) -> None:
+    assert [driver.name for driver in search(text)] == names
+
+
+@pytest.fixture
+def of_all_sorts() -> list[ListedDriver]:
+    return [
+        ListedDriver("a", "sensor", "words " * 20 + "near-field-ris-controllers", "labtrain 1.0", "emulator"),
+        ListedDriver("b-driver", "network analyser", "Acme", "acme-drivers 1.2", "Acme B1"),
+        ListedDriver("c", origin="acme-drivers 1.2", problem="it lacks Config"),
+        ListedDriver("d", "sensor", "boards", "labtrain 1.0", "stand-in", extra="daq"),
+    ]
+
+
+def test_lines_for_other_programs(of_all_sorts: list[ListedDriver]) -> None:
+    lines = [re.sub("  +", "  ", line) for line in drivers_lines(of_all_sorts).splitlines()]
+    assert lines == [
+        "network analyser",
+        "  b-driver  Acme (from acme-drivers 1.2)  Acme B1",
+        "sensor",
+        f"  a  {'words ' * 20}near-field-ris-controllers  emulator",
+        '  d  boards (pip install "labtrain[daq]")  stand-in',
+        "broken",
+        "  c  it lacks Config (from acme-drivers 1.2)  -",
+    ]
+    assert list(by_kind(of_all_sorts)) == ["network analyser", "sensor", "broken"]
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_on_a_screen_words_stay_whole(width: int) -> None:
+    console = Console(width=width, record=True, quiet=False, file=io.StringIO())
+    console.print(drivers_table(driver_list()))
+    told = console.export_text().splitlines()
+    assert max(map(len, told)) <= width
+    words = {word for driver in driver_list() for word in f"{driver.name} {driver.models} {driver.tried_on}".split()}
+    assert not words - set(" ".join(told).split())
+    assert [line.strip() for line in told if re.fullmatch(r"[a-z ]+?\s*", line) and line[0] != " "][1:] == [
+        "network analyser", "metasurface", "sound", "power meter", "sensor"
+    ]  # fmt: skip
+
+
+def test_the_command_has_a_line_for_each() -> None:
     done = command()
     assert (done.returncode, done.stderr) == (0, "")
-    assert max(map(len, done.stdout.splitlines())) <= 100
-    assert all(re.search(rf"^{name} ", done.stdout, re.MULTILINE) for name in registry.BUILT_IN["drivers"])
+    for name in registry.BUILT_IN["drivers"]:
+        (line,) = re.findall(rf"^  {name} .*$", done.stdout, re.MULTILINE)
+        assert listed(name).models in line and line.endswith(listed(name).tried_on)
+
+
+def test_the_command_finds_the_driver_of_an_instrument() -> None:
+    done = command("ZNB20")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("network analyser\n  rohde-schwarz  Rohde")
+    assert [row["name"] for row in json.loads(command("ZNB20", "--json").stdout)] == ["rohde-schwarz"]
 
 
 def test_the_command_in_json() -> None:
