@@ -238,6 +238,33 @@ class Drive:
         """Physical inputs that carry `width` activations."""
         return self.inputs[: width if self.mix is None else self.mix.shape[1]]
 
+    def vjp(self, x: Array, du: Array) -> Array:
+        """Vector-Jacobian product dx_j = sum_i du_i d map(x)_i / d x_j, (n, width), of `du` (n, n_in).
+
+        Clipped values have no gradient, as the drive does not follow them. Where several values of a row are its
+        smallest or largest, the first of them counts.
+        """
+        wired = self._wire(x)
+        given = du[:, self.inputs[: wired.shape[1]]]
+        if self.kind == "affine":
+            mapped = self._mapped(x)
+            span = np.where(self.high > self.low, self.high - self.low, 1.0)
+            back = np.where((mapped >= 0.0) & (mapped <= 1.0), given / span, 0.0)
+        elif self.kind == "row_norm":
+            square = np.einsum("ij,ij->i", wired, wired)[:, None]
+            norm = np.sqrt(np.where(square > 0, square, 1.0))
+            along = np.einsum("ij,ij->i", given, np.abs(wired))[:, None]  # a longer row makes all its drives smaller
+            back = np.sign(wired) * given / norm - wired * along / norm**3
+        else:
+            mapped, rows = self._mapped(x), np.arange(len(wired))
+            span = wired.max(axis=1) - wired.min(axis=1)
+            back = given / np.where(span > 0, span, 1.0)[:, None]
+            up = np.einsum("ij,ij->i", back, mapped)  # smallest and largest value carry the ends of the range
+            back[rows, wired.argmin(axis=1)] -= back.sum(axis=1) - up
+            back[rows, wired.argmax(axis=1)] -= up
+            back[span == 0] = 0.0
+        return back if self.mix is None else np.asarray(np.einsum("ik,jk->ij", back, self.mix))
+
     def _mapped(self, x: Array) -> Array:
         """Unclipped drives of the inputs in use, (n, inputs)."""
         wired = self._wire(x)

@@ -41,6 +41,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "vendor-example": "labtrain.drivers.metasurface.vendor_example:VendorExample",
     },
     "methods": {
+        "augmented-dfa": "labtrain.methods.direct_feedback:DirectFeedback",
         "coordinate-descent": "labtrain.methods.coordinate_descent:CoordinateDescent",
         "forward-forward": "labtrain.methods.forward_forward:ForwardForward",
         "mono-forward": "labtrain.methods.mono_forward:MonoForward",

@@ -43,6 +43,26 @@ def test_affine_is_learned_once_and_counts_what_it_clips():
     assert drive.clipped_share == 0.5
 
 
+@pytest.mark.parametrize("kind", Drive.KINDS)
+@pytest.mark.parametrize("mixed", [False, True])
+def test_the_gradient_of_a_drive_is_that_of_finite_differences(kind, mixed):
+    rng = np.random.default_rng(5)
+    mix = rng.standard_normal((4, 3)) if mixed else None
+    drive = Drive(kind, 6, (5, 0, 2) if mixed else (5, 0, 2, 1), mix).fit(rng.standard_normal((20, 4)))
+    x, du, step = 1.3 * rng.standard_normal((30, 4)), rng.standard_normal((30, 6)), 1e-6
+    found = drive.vjp(x, du)
+    for j in range(4):
+        e = step * np.eye(4)[j]
+        expected = (du * (drive.map(x + e) - drive.map(x - e))).sum(axis=1) / (2 * step)
+        assert found[:, j] == pytest.approx(expected, abs=1e-6)
+    assert kind != "affine" or (drive(x) == 1.0).any()  # some are clipped, and their gradient is checked as well
+
+
+@pytest.mark.parametrize("kind", ["row_norm", "row_minmax"])
+def test_a_row_that_is_all_alike_has_no_gradient(kind):
+    assert not Drive(kind, 2, (0, 1)).vjp(np.zeros((1, 2)), np.ones((1, 2))).any()
+
+
 def test_affine_cuts_off_outliers_if_told_and_keeps_rare_labels():
     column = np.append(np.linspace(0.0, 1.0, 99), 100.0)
     label = np.append(np.zeros(99), 4.0)
