@@ -7,6 +7,7 @@ figure is drawn, through its object interface: no global state, no window, and n
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ Array = NDArray[np.float64]
 
 INK, MIDDLE, PALE = "0.0", "0.45", "0.7"  # greys
 DPI = 150
-BIN_WIDTHS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05)  # of goodness, which lies between -1 and 1
+MOST_BINS = 60
 
 
 def figures(run: Run) -> list[Path]:
@@ -83,7 +84,8 @@ def figures(run: Run) -> list[Path]:
         "confusion": plot_confusion(verdicts, _class_names(run, verdicts[0].scores.shape[1])),
     }
     if verdicts[0].goodness is not None:
-        drawn["goodness"] = plot_goodness(verdicts, [result["largest_goodness"] for result in kept.values()])
+        largest = [result["largest_goodness"] for result in kept.values()]  # of methods whose goodness is bounded
+        drawn["goodness"] = plot_goodness(verdicts, largest if all(largest) else None)
     with disk_errors(run.folder):
         (run.folder / "figures").mkdir(exist_ok=True)
         return [_write(figure, run.folder / "figures" / f"{name}.png") for name, figure in drawn.items()]
@@ -307,7 +309,7 @@ def plot_goodness(verdict: Verdict | Sequence[Verdict], largest: ArrayLike | Non
     panels = figure.subplots(blocks, 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     values = [part for negative, positive, _ in trials for part in (*negative, *positive)]
     low, high = min(map(np.min, values)), max(map(np.max, values))
-    width = next((w for w in BIN_WIDTHS if (high - low) / w <= 60), BIN_WIDTHS[-1])
+    width = _bin_width(float(high - low))
     edges = width * np.arange(np.floor(low / width), np.floor(high / width) + 2)
     limits = None if largest is None else np.broadcast_to(np.asarray(largest), (len(trials), blocks))
     for i, axes in enumerate(panels):
@@ -329,6 +331,12 @@ def plot_goodness(verdict: Verdict | Sequence[Verdict], largest: ArrayLike | Non
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False, fontsize=9)
     return figure
+
+
+def _bin_width(span: float) -> float:
+    """The smallest of 1, 2, 5 times a power of ten, 0.001 at least, that makes few enough bins."""
+    widths = (step * 10.0**decade for decade in itertools.count(-3) for step in (1, 2, 5))
+    return next(width for width in widths if span / width <= MOST_BINS)
 
 
 def _draw_passes(axes: Axes, trials: Sequence[tuple[Array, Array]], edges: Array) -> None:

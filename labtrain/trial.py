@@ -19,7 +19,7 @@ from labtrain.experiment import Ablation, Experiment, registered
 from labtrain.layer import Averaged, Layer, PhysicalLayer, Shots
 from labtrain.ledger import Cost, Metered
 from labtrain.methods.method import Data, Method, Metrics
-from labtrain.methods.phyll import PhyLL
+from labtrain.methods.labelled import Labelled
 from labtrain.methods.ridge import solve
 from labtrain.network import Block, NetworkConfig, build
 from labtrain.rigs.rig import Rig
@@ -266,7 +266,7 @@ class Trial:
             self._disturber.before_test()
         before, started = self.cost, self.clock.monotonic()
         with blas_threads(self.experiment.run.threads):
-            if isinstance(self.method, PhyLL):
+            if isinstance(self.method, Labelled):
                 goodness = self.method.goodness_per_block(self.net, rows)
                 scores = goodness.sum(axis=0)
             else:

@@ -337,6 +337,16 @@ def test_goodness_holds_both_passes_of_each_layer_and_trial() -> None:
         assert f"largest goodness in {100 * np.mean(right):.1f} % of the test rows" in axes.get_title(loc="left")
 
 
+@pytest.mark.parametrize("scale", [1.0, 300.0, 1e6])
+def test_goodness_without_a_bound_has_bins_to_suit_it(scale: float) -> None:
+    found = verdict(0)
+    assert found.goodness is not None
+    figure = plot_goodness(replace(found, goodness=scale * found.goodness))
+    edges = figure.axes[0].patches[0].get_data().edges
+    assert 10 < len(edges) <= 62
+    assert not figure.axes[0].collections  # nothing to mark
+
+
 def test_goodness_of_one_trial_from_python() -> None:
     assert len(plot_goodness(verdict(0), LARGEST).axes[0].patches) == 2
     with pytest.raises(ValueError, match="without goodness"):
