@@ -33,11 +33,12 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, allow_nan=False), flush=True)
 
 
-def show(renderable: Any) -> None:
+def show(renderable: Any, least: int = 0) -> None:
+    """Print, 100 columns wide or as narrow as the terminal, but no narrower than `least`."""
     from rich.console import Console
 
     console = Console(highlight=False)
-    console.width = min(100, console.width) if console.is_terminal else 100
+    console.width = max(least, min(100, console.width) if console.is_terminal else 100)
     console.print(renderable)
 
 

@@ -38,6 +38,9 @@ def discover(
     ] = [],  # noqa: B006
     baud: Annotated[int, typer.Option(min=1, help="of serial ports, for *IDN?")] = 115_200,
     timeout: Annotated[float, typer.Option(min=0.05, max=60, help="for each address, in seconds")] = 2.0,
+    missing: Annotated[
+        bool, typer.Option("--missing", help="which ways to instruments are missing here, and how to get them")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """List what is connected, which driver fits, and the lines of YAML for it.
@@ -45,8 +48,7 @@ def discover(
     VISA resources and what --host names are asked *IDN?, once; nothing is set.
     Instruments on plain TCP sockets cannot be listed: name their host. Serial
     ports are listed with what USB tells of them. An instrument that another
-    labtrain process uses is not asked. Also tells which ways to instruments
-    are missing here, and the command that brings each.
+    labtrain process uses is not asked.
     """
     from labtrain import backends
     from labtrain.discover import Asking
@@ -55,13 +57,13 @@ def discover(
     asking = Asking(visa, host, ask_serial, try_, baud, timeout)
     with _patience() as tell:
         found, remarks = look(asking, tell)
-    missing = backends.missing()
+    lacking = backends.missing()
     if as_json:
-        lacks = [{"what": m.what, "reaches": m.reaches, "how": m.how} for m in missing]
+        lacks = [{"what": m.what, "reaches": m.reaches, "how": m.how} for m in lacking]
         print_json({"devices": [device.as_dict() for device in found], "remarks": remarks, "missing": lacks})
         return
-    for part in _discovered(found, remarks, missing):
-        show(part)
+    for part in discovered(found, remarks, lacking, missing or not found):
+        show(part, least=width_of(found))
 
 
 @devices_app.command()
@@ -111,11 +113,25 @@ def _table(*columns: str, **options: Any) -> Any:
     return table
 
 
-def _discovered(found: list[Found], remarks: list[str], missing: list[Missing]) -> Iterator[Any]:
+DESCRIPTION = 30  # least width of what an instrument is
+
+
+def width_of(found: list[Found]) -> int:
+    """At which no address is broken, to be copied in one piece."""
+    return sum(max((len(getattr(device, key)) for device in found), default=0) for key in ("kind", "address")) + (
+        max((len(name) for device in found for name in device.drivers), default=0) + DESCRIPTION + 9
+    )
+
+
+def discovered(
+    found: list[Found], remarks: list[str], missing: list[Missing], tell_missing: bool = False
+) -> Iterator[Any]:
+    """What is printed; the ways that are missing in one line unless they are to be told."""
     from rich.text import Text
 
     if found:
         table = _table("kind", "address", "what it is", "driver")
+        table.columns[0].no_wrap = table.columns[1].no_wrap = True
         for device in found:
             told = "; ".join(filter(None, [device.told, device.note]))
             table.add_row(device.kind, *map(Text, (device.address, told, ", ".join(device.drivers) or "-")))
@@ -126,10 +142,13 @@ def _discovered(found: list[Found], remarks: list[str], missing: list[Missing]) 
     if fitting:
         yield Text("\nto copy into the section of an instrument:")
         for device in fitting:
-            yield Text("\n" + "\n".join(f"  {line}" for line in device.lines()), overflow="fold")
+            yield Text("\n" + "\n".join(f"  {line}" for line in device.lines()), no_wrap=True, overflow="ignore")
     for remark in remarks:
         yield Text(f"\n{remark}")
-    if missing:
+    if missing and not tell_missing:
+        ways = "1 way to instruments is" if len(missing) == 1 else f"{len(missing)} ways to instruments are"
+        yield Text(f"\n{ways} missing here: labtrain discover --missing")
+    elif missing:
         yield Text("\nways to instruments that are missing here:")
         table = _table("what", "for", "how")
         for lack in missing:

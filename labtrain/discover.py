@@ -23,7 +23,7 @@ from labtrain.drivers.address import make_link, parse_address
 from labtrain.drivers.fitting import drivers_for
 from labtrain.drivers.instrument import Instrument
 from labtrain.drivers.link import Link
-from labtrain.errors import InputError, LabtrainError, LinkTimeout
+from labtrain.errors import InputError, LabtrainError, LinkDesync, LinkTimeout
 from labtrain.riglock import InstrumentLock
 
 T = TypeVar("T")
@@ -38,6 +38,7 @@ PORTS = {5025: "most SCPI instruments", 5001: "Copper Mountain", 5555: "Rigol", 
 VISA_FORMS = ("TCPIP::{}::hislip0::INSTR", "TCPIP::{}::INSTR")
 
 _HOST = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:]+\])(?::(\d{1,5}))?")
+_IDENTITY = re.compile(r"[^\\,]+,[^\\]*")  # manufacturer and model at least, and no byte that is no text
 _WHO = "it"  # in errors, taken off again: the address stands beside them
 _WHERE = "the address"
 
@@ -108,14 +109,21 @@ def _listed(asking: Asking, tell: Tell) -> tuple[list[Found], list[str]]:
         "NI": devices.ni_devices,
     }
     lists = together(listings, LIST_S, partial(tell, "looking"))
+    library = {"@py": "pyvisa-py", "@ivi": "the system's VISA library"}.get(asking.visa, asking.visa)
+    listing = {"VISA": library, "serial": "the operating system", "sound": "PortAudio", "NI": "NI-DAQmx"}
     remarks = [
-        str(answer) if isinstance(answer, LabtrainError) else f"{kind} devices are not listed: {answer!r}"
-        for kind, answer in lists.items()
-        if isinstance(answer, BaseException)
+        _unlisted(kind, listing[kind], answer) for kind, answer in lists.items() if isinstance(answer, BaseException)
     ]
     found = [device for answer in lists.values() if not isinstance(answer, BaseException) for device in answer]
     ports = {_canonical(device) for device in found if device.kind == "serial"}
     return [f for f in found if f.kind != "VISA" or _canonical(f) not in ports], remarks
+
+
+def _unlisted(kind: str, by: str, error: BaseException) -> str:
+    if isinstance(error, LabtrainError):
+        return str(error)
+    why = f"{by} did not answer within {LIST_S:g} s" if isinstance(error, Late) else repr(error)
+    return f"{kind} devices are not listed: {why}"
 
 
 def _canonical(device: Found) -> str:
@@ -206,9 +214,20 @@ def ask(
                     return replace(device, told=_joined(device.told, identity), drivers=(name,), answered=True)
             identity = identify(device.address, asking, clock)
     except LabtrainError as error:
-        return replace(device, note=re.sub(rf"^{_WHO} \(.*?\): ", "", str(error)))
+        unheard = serial and isinstance(error, LinkTimeout | LinkDesync)
+        note = re.sub(rf"^{_WHO} \(.*?\): ", "", str(error))
+        return replace(device, note=_joined(note, _next_step(asking) if unheard else ""))
     fitting = tuple(drivers_for(identity)) or device.drivers
-    return replace(device, told=_joined(device.told, identity), drivers=fitting, answered=True)
+    strange = serial and not fitting and not _IDENTITY.fullmatch(identity)
+    note = _joined("no answer to *IDN?", _next_step(asking)) if strange else ""
+    return replace(device, told=_joined(device.told, identity), drivers=fitting, note=note, answered=True)
+
+
+def _next_step(asking: Asking) -> str:
+    return (
+        f"--baud N asks at another speed than {asking.baud}, --try DRIVER lets a driver ask in its own way (labtrain "
+        "drivers lists them)"
+    )
 
 
 def identify(address: str, asking: Asking, clock: Clock) -> str:
@@ -272,10 +291,14 @@ def _joined(*parts: str) -> str:
     return "; ".join(filter(None, parts))
 
 
+class Late(TimeoutError):
+    """A job was given up: it hangs, or takes too long."""
+
+
 def together(
     jobs: Mapping[str, Callable[[], T]], deadline_s: float, tell: Callable[[int, int], object]
 ) -> dict[str, T | BaseException]:
-    """Do all jobs at once, each in a thread of its own: what it returned or raised, TimeoutError for one that hangs."""
+    """Do all jobs at once, each in a thread of its own: what it returned or raised, Late for one that hangs."""
     ended: queue.SimpleQueue[tuple[str, T | BaseException]] = queue.SimpleQueue()
 
     def work(name: str) -> None:
@@ -295,5 +318,5 @@ def together(
         except queue.Empty:
             continue
         results[name] = result
-    late = TimeoutError(f"not done within {deadline_s:g} s")
+    late = Late(f"not done within {deadline_s:g} s")
     return {name: results.get(name, late) for name in jobs}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -12,8 +14,10 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from labtrain import backends, devices, discover, riglock
+from labtrain.cli_devices import discovered, width_of
 from labtrain.clock import RealClock, SimulatedClock
 from labtrain.devices import Found
 from labtrain.discover import Asking, addresses_of, together
@@ -258,6 +262,31 @@ def test_a_driver_may_ask_in_its_own_way(without_visa: None, monkeypatch: pytest
     assert b"!" not in line.heard, "nothing was set"
 
 
+NEXT = (
+    "--baud N asks at another speed than 9600, --try DRIVER lets a driver ask in its own way (labtrain drivers lists "
+    "them)"
+)
+
+
+@posix
+@pytest.mark.parametrize(
+    ("answers", "told", "note"),
+    [
+        ([], "", f"waited 0.1 s for an answer that ends in b'\\n', got nothing; {NEXT}"),
+        ([(0.0, b"\xfe\xfd,\xf0\n")], "\\xfe\\xfd,\\xf0", f"no answer to *IDN?; {NEXT}"),
+        ([(0.0, b"what?\n")], "what?", f"no answer to *IDN?; {NEXT}"),
+        ([(0.0, b"Acme,T,1,1\n")], "Acme,T,1,1", ""),
+    ],
+)
+def test_a_serial_port_without_a_good_answer_names_the_next_step(
+    without_visa: None, monkeypatch: pytest.MonkeyPatch, answers: list[Any], told: str, note: str
+) -> None:
+    line = Line(Script({"*IDN?": answers}))
+    monkeypatch.setattr("serial.tools.list_ports.comports", lambda: [port(line.name)])
+    found = looked(serial=True, baud=9600, timeout_s=0.1 if not answers else 5.0)[line.name]
+    assert (found.told, found.note) == (told, note)
+
+
 def test_only_drivers_of_serial_ports_may_try() -> None:
     with pytest.raises(InputError) as caught:
         discover.discover(Asking(trying=["keysight-pna"]))
@@ -386,6 +415,17 @@ def test_a_listing_that_fails_is_a_remark(without_visa: None, monkeypatch: pytes
     assert discover.discover(Asking()) == ([], ["sound devices are not listed: RuntimeError('odd')"])
 
 
+def test_a_listing_that_hangs_says_who_did_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    forever = threading.Event()
+    monkeypatch.setattr(discover, "LIST_S", 0.05)
+    monkeypatch.setattr(devices, "visa_resources", lambda library: forever.wait() and [])
+    assert discover.discover(Asking())[1] == ["VISA devices are not listed: pyvisa-py did not answer within 0.05 s"]
+    assert discover.discover(Asking(visa="/opt/libvisa.so"))[1] == [
+        "VISA devices are not listed: /opt/libvisa.so did not answer within 0.05 s"
+    ]
+    forever.set()
+
+
 # -- the command -------------------------------------------------------------------------------------------------
 
 
@@ -408,6 +448,41 @@ def test_the_command_prints_a_table_and_lines_to_copy() -> None:
     assert (mine["told"], mine["drivers"], mine["note"]) == (long, ["keysight-pna"], "")
     assert mine["yaml"] == ["driver: keysight-pna", f"address: tcp://127.0.0.1:{server.port}"]
     assert {"what", "reaches", "how"} == set().union(*found["missing"]) or not found["missing"]
+
+
+def printed(found: list[Found], *, missing: int = 0, tell_missing: bool = False, width: int = 80) -> str:
+    lacking = [backends.Missing(f"way {n}", "instruments", "get it") for n in range(missing)]
+    console = Console(width=max(width, width_of(found)), record=True, file=io.StringIO())
+    for part in discovered(found, [], lacking, tell_missing):
+        console.print(part)
+    return console.export_text()
+
+
+def test_addresses_are_never_broken() -> None:
+    address = "/dev/serial/by-id/usb-FTDI_FT231X_USB_UART_" + "0" * 60 + "-if00-port0"
+    found = Found("serial", address, "told " * 30, ("arduino-shift-register",), note="x" * 90)
+    told = printed([found])
+    assert len(re.findall(rf"^serial +{address} ", told, re.MULTILINE)) == 1
+    assert told.endswith(f"\n  driver: arduino-shift-register\n  address: {address}\n")
+    assert re.search(r"^serial .* arduino-shift-register *$", told, re.MULTILINE)
+
+
+def test_ways_that_are_missing_are_one_line_unless_asked_for() -> None:
+    card = Found("sound", "Card")
+    assert printed([card], missing=6).endswith(
+        "\n6 ways to instruments are missing here: labtrain discover --missing\n"
+    )
+    assert printed([card], missing=1).endswith("\n1 way to instruments is missing here: labtrain discover --missing\n")
+    assert "missing" not in printed([card])
+    told = printed([card], missing=2, tell_missing=True)
+    assert "way 1" in told and "get it" in told and "--missing" not in told
+
+
+def test_the_command_tells_what_is_missing() -> None:
+    done = command("--missing")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "labtrain discover --missing" not in done.stdout
+    assert not backends.missing() or "ways to instruments that are missing here:" in done.stdout
 
 
 def test_a_mistake_is_one_sentence() -> None:
