@@ -202,16 +202,20 @@ def ask(
         holder = lock.holder()
         return replace(device, note=f"in use by {holder.told(clock.now()) if holder else 'another process'}; not asked")
     serial = address.transport == "serial" or address.text.startswith("ASRL")
-    if serial and not (asking.serial or named):
+    wanted = asking.serial or named
+    if serial and not (wanted or tried):
         return replace(device, note="not asked; --ask-serial does, which may reset or move what is connected")
     known = devices.instrument_drivers()
-    candidates = dict.fromkeys([*tried, *(known[name] for name in device.drivers if name in known)] if serial else ())
+    by_usb = [known[name] for name in device.drivers if wanted and name in known]
+    candidates = dict.fromkeys([*tried, *by_usb] if serial else ())
     try:
         with lock:
             for driver in candidates:
                 if identity := identity_by(driver, device.address, asking, clock):
                     name = str(driver.Config.model_fields["driver"].default)
                     return replace(device, told=_joined(device.told, identity), drivers=(name,), answered=True)
+            if serial and not wanted:
+                return replace(device, note=f"no answer to {' or '.join(asking.trying)}; --ask-serial asks *IDN? too")
             identity = identify(device.address, asking, clock)
     except LabtrainError as error:
         unheard = serial and isinstance(error, LinkTimeout | LinkDesync)

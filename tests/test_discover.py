@@ -262,6 +262,20 @@ def test_a_driver_may_ask_in_its_own_way(without_visa: None, monkeypatch: pytest
     assert b"!" not in line.heard, "nothing was set"
 
 
+@posix
+def test_with_try_alone_that_driver_alone_asks(without_visa: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    board = Line(OpenSourceRisEmulator(Pixels(256), SimulatedClock(), serial_number=12))
+    stage = Line(Script({"*IDN?": [(0.0, b"Acme,T,1,1\n")]}))
+    here: list[Any] = []
+    monkeypatch.setattr("serial.tools.list_ports.comports", lambda: here)
+    here[:] = [port(board.name, vid=0x0483, pid=0x5740)]  # the ids of another driver's instrument
+    assert looked(trying=["open-source-ris"])[board.name].told.endswith("OpenSourceRIS, serial number 12")
+    here[:] = [port(stage.name, vid=0x0483, pid=0x5740)]
+    found = looked(trying=["open-source-ris"], timeout_s=0.1)[stage.name]
+    assert found.note == "no answer to open-source-ris; --ask-serial asks *IDN? too"
+    assert b"*IDN?" not in board.heard + stage.heard
+
+
 NEXT = (
     "--baud N asks at another speed than 9600, --try DRIVER lets a driver ask in its own way (labtrain drivers lists "
     "them)"
