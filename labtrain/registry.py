@@ -49,6 +49,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "phyll": "labtrain.methods.phyll:PhyLL",
         "phyll-unsupervised": "labtrain.methods.phyll_unsupervised:UnsupervisedPhyLL",
         "physical-spsa": "labtrain.methods.physical_spsa:PhysicalSPSA",
+        "physics-aware-training": "labtrain.methods.physics_aware:PhysicsAware",
         "ridge": "labtrain.methods.ridge:Ridge",
         "spsa": "labtrain.methods.spsa:SPSA",
     },

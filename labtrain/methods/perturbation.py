@@ -9,7 +9,7 @@ the responses of the very first pass, which also teaches drives and scales their
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +56,7 @@ def unflatten(net: PhysicalNetwork, w: Array) -> list[Array]:
 class Perturbation(ABC):
     """Everything but the update: subclasses say how many passes one takes, and do it."""
 
-    ablations = ("off", "random", "shuffled", "no_skip")
+    ablations: ClassVar[tuple[str, ...]] = ("off", "random", "shuffled", "no_skip")
 
     def __init__(self, config: PerturbationConfig) -> None:
         self.config = config

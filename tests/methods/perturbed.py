@@ -22,13 +22,15 @@ class Quiet(Interference):
         yield Shots(x, np.abs(x @ self.T), None, np.ones(len(x), dtype=np.int64), 0.0)
 
 
-def make(method: Any, config: dict, layer=None, validation: int = 0, layers: int = 2, width: int = 4, seed: int = 3):
+def make(
+    method: Any, config: dict, layer=None, validation: int = 0, layers: int = 2, width: int = 4, seed: int = 3, **shape
+):
     """A network on a toy rig and the method, started."""
     rows, labels = blobs()
     layer = layer or Interference(noise=0.01)
     cut = len(rows) - validation
     net = build(
-        NetworkConfig(layers=layers, width=width), EncodingConfig(scaling="standard"), [layer],
+        NetworkConfig(layers=layers, width=width, **shape), EncodingConfig(scaling="standard"), [layer],
         rows=rows[:cut], classes=["a", "b", "c"], feature_names=["f0", "f1", "f2"], seed=seed,
     )  # fmt: skip
     found = method(method.Config(**config))
