@@ -44,6 +44,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "augmented-dfa": "labtrain.methods.direct_feedback:DirectFeedback",
         "coordinate-descent": "labtrain.methods.coordinate_descent:CoordinateDescent",
         "forward-forward": "labtrain.methods.forward_forward:ForwardForward",
+        "in-silico": "labtrain.methods.in_silico:InSilico",
         "mono-forward": "labtrain.methods.mono_forward:MonoForward",
         "multiplexed-gradient-descent": "labtrain.methods.mgd:MGD",
         "phyll": "labtrain.methods.phyll:PhyLL",

@@ -52,7 +52,7 @@ class BackwardConfig(PerturbationConfig):
     @field_validator("twin", mode="before")
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str | Path) else value
+        return value if isinstance(value, list | tuple) else (value,)
 
 
 class Backward(EndToEnd):
