@@ -124,8 +124,10 @@ class PhysicalLayer(Protocol):
         """Set what :attr:`parameters` tells; shots of other parameters are answers of another layer."""
 
 
-def check_drive(x: ArrayLike, n_in: int, who: str = "layer") -> Array:
-    """Return drives as float64 (shots, n_in), or refuse them before anything moves.
+def check_drive(
+    x: ArrayLike, n_in: int, who: str = "layer", remedy: str = "map activations with a Drive first"
+) -> Array:
+    """Return drives as float64 (shots, n_in), or refuse them before anything moves; `remedy` is for their range.
 
     Raises
     ------
@@ -142,8 +144,7 @@ def check_drive(x: ArrayLike, n_in: int, who: str = "layer") -> Array:
     if bad.any():
         shot, column = (int(i) for i in np.argwhere(bad)[0])
         raise InputError(
-            f"{who}: drive of shot {shot}, input {column} is {drive[shot, column]:g}, allowed 0 to 1; "
-            "map activations with a Drive first"
+            f"{who}: drive of shot {shot}, input {column} is {drive[shot, column]:g}, allowed 0 to 1; {remedy}"
         )
     return drive
 

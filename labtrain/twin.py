@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from labtrain.twins.files import load_twin, save_twin
-from labtrain.twins.twin import Twin, check_drives, check_pairs, judge
+from labtrain.twins.twin import Twin, bounded_vjp, check_drives, check_layer, check_pairs, judge
 from labtrain.twins.wave import WaveTwin
 
-__all__ = ["Twin", "WaveTwin", "check_drives", "check_pairs", "judge", "load_twin", "save_twin"]
+__all__ = [
+    "Twin",
+    "WaveTwin",
+    "bounded_vjp",
+    "check_drives",
+    "check_layer",
+    "check_pairs",
+    "judge",
+    "load_twin",
+    "save_twin",
+]

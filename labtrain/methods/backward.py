@@ -13,7 +13,6 @@ outweigh a batch.
 from __future__ import annotations
 
 import hashlib
-import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,11 +30,9 @@ from labtrain.methods.end_to_end import EndToEnd, Passed
 from labtrain.methods.method import Data, Metrics
 from labtrain.methods.perturbation import PerturbationConfig
 from labtrain.network import Block, PhysicalNetwork
-from labtrain.twin import Twin, load_twin
+from labtrain.twin import Twin, bounded_vjp, check_layer, load_twin
 
 Array = NDArray[np.float64]
-
-_LOG = logging.getLogger("labtrain")
 
 
 class BackwardConfig(PerturbationConfig):
@@ -114,10 +111,7 @@ class Backward(EndToEnd):
         self.multiply_adds += len(x) * math.prod(block.W.shape)
         du = np.zeros((len(x), block.layer.info.n_in))
         if twin is not None:
-            du = twin.vjp(told(block, x), ds / block.y_scale)
-            longest = self.config.steepest * np.linalg.norm(ds, axis=1)
-            length = np.linalg.norm(du, axis=1)
-            du *= np.minimum(1.0, longest / np.where(length > 0, length, 1.0))[:, None]
+            du = bounded_vjp(twin, told(block, x), ds, block.y_scale, self.config.steepest)
             self.multiply_adds += 2 * len(x) * multiply_adds(twin)
         if block.skip and block.skip_carries == "drive":
             du[:, block.drive.carriers(x.shape[1])] += beside
@@ -157,17 +151,6 @@ def _fitting(file: Path, number: int, layer: PhysicalLayer) -> Twin:
             f"training.twin: {file} does not exist; record the rig with labtrain record, then labtrain twin fit RUN "
             f"--out {file.name}"
         )
-    twin, info = load_twin(file), layer.info
-    if (twin.n_in, twin.n_out) != (info.n_in, info.n_out):
-        raise ConfigError(
-            f"training.twin: {file} has {twin.n_in} inputs and {twin.n_out} outputs, the layer of block {number} "
-            f"{info.n_in} and {info.n_out}; fit it to a recording of this layer with labtrain twin fit"
-        )
-    if twin.fingerprint is None:
-        _LOG.warning("%s does not tell which rig it was fitted to; it is taken for this one", file)
-    elif twin.fingerprint != info.fingerprint:
-        raise ConfigError(
-            f"training.twin: {file} was fitted to another rig ({twin.fingerprint}) than that of block {number} "
-            f"({info.fingerprint}); fit it to a recording of this one with labtrain twin fit"
-        )
+    twin = load_twin(file)
+    check_layer(twin, layer.info, f"training.twin: {file}", f"block {number}", ConfigError)
     return twin

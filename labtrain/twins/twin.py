@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol, Self
 
@@ -9,7 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from labtrain.errors import DataError, InputError
-from labtrain.layer import Array
+from labtrain.layer import Array, LayerInfo
+
+_LOG = logging.getLogger("labtrain")
 
 _FREEDOM = 10  # repeated readings from which a repeatability is estimated
 
@@ -108,6 +111,55 @@ def check_drives(twin: Twin, x: ArrayLike, dy: ArrayLike | None = None) -> tuple
     if vector.shape != needed:
         raise InputError(f"twin: the vector of the product has shape {vector.shape}, needed {needed}")
     return drive, vector
+
+
+def check_layer(twin: Twin, info: LayerInfo, who: str, of: str, error: type[InputError] = InputError) -> None:
+    """Refuse a twin that is none of a layer; a twin that does not tell its rig passes with a warning.
+
+    Parameters
+    ----------
+    info : LayerInfo
+        Of the layer that the twin is to stand for.
+    who, of : str
+        The twin, and whose layer it is, as the sentence names them.
+
+    Raises
+    ------
+    InputError, or `error`
+        If the widths differ, or it was fitted to another rig.
+    """
+    if (twin.n_in, twin.n_out) != (info.n_in, info.n_out):
+        raise error(
+            f"{who} has {twin.n_in} inputs and {twin.n_out} outputs, the layer of {of} {info.n_in} and {info.n_out}; "
+            "fit it to a recording of this layer with labtrain twin fit"
+        )
+    if twin.fingerprint is None:
+        _LOG.warning("%s does not tell which rig it was fitted to; it is taken for this one", who)
+    elif twin.fingerprint != info.fingerprint:
+        raise error(
+            f"{who} was fitted to another rig ({twin.fingerprint}) than that of {of} ({info.fingerprint}); fit it to a "
+            "recording of this one with labtrain twin fit"
+        )
+
+
+def bounded_vjp(twin: Twin, x: ArrayLike, ds: Array, scale: Array, steepest: float) -> Array:
+    """Vector-Jacobian product du (rows, n_in) of s = y / scale, no row longer than `steepest` times its ds.
+
+    The gradient of a wave twin grows without bound where an amplitude comes near 0, and one such row would outweigh a
+    batch; its direction stays.
+
+    Parameters
+    ----------
+    x : array_like, (rows, n_in)
+    ds : ndarray, (rows, n_out)
+        Derivatives by the scaled responses.
+    scale : ndarray, (n_out,)
+        Unit of each response.
+    """
+    du = twin.vjp(x, ds / scale)
+    longest, length = steepest * np.linalg.norm(ds, axis=1), np.linalg.norm(du, axis=1)
+    bounded: Array = du * np.minimum(1.0, longest / np.where(length > 0, length, 1.0))[:, None]
+    return bounded
 
 
 def judge(twin: Twin, x: ArrayLike, y: ArrayLike, sigma: ArrayLike | None = None) -> dict[str, Any]:
