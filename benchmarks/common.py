@@ -1,4 +1,4 @@
-"""What the benchmarks share: trials of a configuration without a run folder, intervals, tables."""
+"""What the benchmarks share: trials of a configuration without a run folder, tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table as Grid
-from scipy.stats import t as student
 
 from labtrain import experiment
 from labtrain.experiment import Experiment
@@ -58,22 +57,6 @@ def trials(
             for key, value in row.items():
                 found.setdefault(key, []).append(value)
     return found
-
-
-def interval(differences: Sequence[float], test_share: float, level: float = 0.95) -> tuple[float, float]:
-    """Mean and half width of the corrected resampled t interval, which allows for overlapping training sets.
-
-    C. Nadeau, Y. Bengio, Machine Learning 52, 239 (2003): the variance of the mean over J splits is
-    (1/J + n_test/n_train) times the sample variance.
-
-    Parameters
-    ----------
-    test_share : float
-        n_test / n_train of every split.
-    """
-    values = np.asarray(differences, dtype=float)
-    spread = math.sqrt((1 / len(values) + test_share) * values.var(ddof=1))
-    return float(values.mean()), float(student.ppf(0.5 + level / 2, len(values) - 1) * spread)
 
 
 def percent(values: Sequence[float]) -> str:

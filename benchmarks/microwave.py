@@ -14,8 +14,10 @@ import json
 from typing import Any
 
 import numpy as np
-from common import interval, load, percent, show, trials
+from common import load, percent, show, trials
 from peterson_barney import logistic
+
+from labtrain.statistics import interval
 
 Found = dict[str, list[Any]]
 

@@ -12,12 +12,13 @@ import argparse
 import json
 
 import numpy as np
-from common import interval, load, percent, show, trials
+from common import load, percent, show, trials
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from labtrain.datasets import split
+from labtrain.statistics import interval
 from labtrain.trial import load_table
 
 

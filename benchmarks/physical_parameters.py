@@ -17,7 +17,9 @@ import json
 from typing import Any
 
 import numpy as np
-from common import interval, load, percent, show, trials
+from common import load, percent, show, trials
+
+from labtrain.statistics import interval
 
 TEST_SHARE = 15 / 61  # 76 speakers: 61 to train, 15 to test
 EPOCHS = 200

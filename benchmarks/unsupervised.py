@@ -15,7 +15,9 @@ from __future__ import annotations
 import argparse
 import json
 
-from common import interval, load, percent, show, trials
+from common import load, percent, show, trials
+
+from labtrain.statistics import interval
 
 SHARED = (
     "rig.noise=residuals",

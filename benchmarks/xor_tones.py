@@ -12,7 +12,9 @@ import json
 from itertools import combinations
 
 import numpy as np
-from common import interval, load, percent, show, trials
+from common import load, percent, show, trials
+
+from labtrain.statistics import interval
 
 CONFIGS = {
     "ridge, recorded cavity": "recorded-xor-ridge",
