@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from labtrain.cli_common import ConfigFile, Json, RunFolder, Runs, Set, TraceIo, finish, print_json, show
+from labtrain.cli_compare import compare
 from labtrain.cli_devices import devices_app
 from labtrain.cli_lab import lab
 from labtrain.cli_new import new_app
@@ -252,6 +253,7 @@ def _root(
     del version
 
 
+app.command()(compare)
 app.registered_commands += lab.registered_commands + devices_app.registered_commands
 
 

@@ -88,7 +88,7 @@ def figures(run: Run) -> list[Path]:
         drawn["goodness"] = plot_goodness(verdicts, largest if all(largest) else None)
     with disk_errors(run.folder):
         (run.folder / "figures").mkdir(exist_ok=True)
-        return [_write(figure, run.folder / "figures" / f"{name}.png") for name, figure in drawn.items()]
+        return [save(figure, run.folder / "figures" / f"{name}.png") for name, figure in drawn.items()]
 
 
 def _class_names(run: Run, count: int) -> list[str]:
@@ -99,7 +99,7 @@ def _class_names(run: Run, count: int) -> list[str]:
     return list(json.loads(summary.read_text(encoding="utf-8"))["per_class"])
 
 
-def _write(figure: Figure, path: Path) -> Path:
+def save(figure: Figure, path: Path) -> Path:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     write_bytes(path, buffer.getbuffer())
@@ -137,7 +137,7 @@ def plot_accuracy(
     matplotlib Figure; save it with ``figure.savefig(path)``
     """
     trials = _histories(history)
-    figure = _figure(9.0 if len(tested) else 7.0, 4.0)
+    figure = empty_figure(9.0 if len(tested) else 7.0, 4.0)
     panels = figure.subplots(1, 2, width_ratios=[3, 1]) if len(tested) else [figure.add_subplot()]
     curves = [_curve(trial) for trial in trials]
     _draw_curves(panels[0], curves)
@@ -266,7 +266,7 @@ def plot_confusion(verdict: Verdict | Sequence[Verdict], classes: Sequence[str])
     room = 72 * side / k  # points across a cell
     name = 0.085 * max(len(name) for name in classes)  # inches along the longest name
     upright = 72 * name > room
-    figure = _figure(side + 2.0 + name, side + 1.1 + (name if upright else 0.1))
+    figure = empty_figure(side + 2.0 + name, side + 1.1 + (name if upright else 0.1))
     axes = figure.add_subplot()
     image = axes.imshow(share, cmap="Greys", vmin=0, vmax=100)
     digits = max(len(str(counts.max())), 2)
@@ -305,7 +305,7 @@ def plot_goodness(verdict: Verdict | Sequence[Verdict], largest: ArrayLike | Non
     """
     trials = [_passes(v) for v in _several(verdict)]
     blocks = len(trials[0][0])
-    figure = _figure(min(max(7.0, 1.5 + 1.1 * len(trials)), 20.0), 1.2 + 2.7 * blocks)
+    figure = empty_figure(min(max(7.0, 1.5 + 1.1 * len(trials)), 20.0), 1.2 + 2.7 * blocks)
     panels = figure.subplots(blocks, 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     values = [part for negative, positive, _ in trials for part in (*negative, *positive)]
     low, high = min(map(np.min, values)), max(map(np.max, values))
@@ -371,7 +371,7 @@ def _several(verdict: Verdict | Sequence[Verdict]) -> Sequence[Verdict]:
     return verdict if isinstance(verdict, Sequence) else [verdict]
 
 
-def _figure(width: float, height: float) -> Figure:
+def empty_figure(width: float, height: float) -> Figure:
     """An empty figure with a canvas of its own; sizes in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

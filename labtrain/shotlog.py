@@ -174,6 +174,12 @@ class ShotLog:
         """Number of logged shots."""
         return self._one("SELECT SUM(n) FROM chunks WHERE layer = IFNULL(?, layer)", layer) or 0
 
+    def shots_by_step(self, trial: int) -> dict[int, int]:
+        """Shots logged for each training step of a trial, in order of steps; the test left out."""
+        sql = "SELECT step, SUM(n) FROM chunks WHERE trial = ? AND replayable GROUP BY step"
+        found = {step: shots for step, shots in self._db.rows(sql, trial) if isinstance(step, int)}
+        return dict(sorted(found.items()))
+
     def _rewind(self) -> None:
         self._seen = self._one("SELECT MAX(chunk) FROM checkpoints") or 0
         self._logged = self._one("SELECT MAX(id) FROM chunks WHERE replayable") or 0

@@ -1,0 +1,43 @@
+"""The command that compares training methods."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from labtrain.cli_common import ConfigFile, Json, Set, print_json, show
+
+
+def compare(
+    config: ConfigFile,
+    methods: Annotated[
+        str, typer.Option(metavar="A,B,...", help="names; differences are to the first", show_default=False)
+    ],
+    trials: Annotated[int | None, typer.Option(min=1, help="instead of trials.count")] = None,
+    target: Annotated[float, typer.Option(min=0, max=1, help="accuracy of which the shots are told")] = 0.9,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="folder of the comparison; default: compare-CONFIG")
+    ] = None,
+    set_: Set = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Compare training methods on the same trials: accuracy, shots, time, digital work.
+
+    Each gets a run of its own in the folder, and its settings from
+    compare.methods.NAME of the file. The same command goes on where it was
+    stopped, and does not repeat what is finished; more --trials come on top.
+    """
+    from labtrain import comparison
+    from labtrain.compare_report import comparison_table, draw
+    from labtrain.progress import Progress
+
+    names = [name.strip() for name in methods.split(",") if name.strip()]
+    folder = out or Path(f"compare-{config.stem}")
+    found = comparison.compare(comparison.load(config, set_), names, folder, trials, target, Progress)
+    draw(found, folder / comparison.FIGURE)
+    if as_json:
+        print_json(found)
+    else:
+        show(comparison_table(found))

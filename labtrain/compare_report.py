@@ -1,0 +1,161 @@
+"""What a user reads of a comparison: tables, 100 columns wide, and accuracy against shots, in black and white."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from labtrain.formatting import percent, points
+from labtrain.plots import INK, MIDDLE, empty_figure, save
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NAME = 20  # columns for the name of a method
+STYLES = ("-", "--", "-.", ":")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+
+def comparison_table(found: dict[str, Any]) -> RenderableType:
+    """The rows of :func:`labtrain.compared.collect`: what was reached, what it cost, why a method has none."""
+    rows, trials = found["methods"], found["trials"]
+    reached = _table("accuracy, %", "minus the first", f"shots to {percent(found['target'])}", "needs a model")
+    cost = _table(
+        "shots,\ntraining", "of a pre-\ndiction", "physics,\ns", "digital,\ns", "multiply-adds,\ntraining",
+        "of a pre-\ndiction", "energy,\nJ",
+    )  # fmt: skip
+    for row in rows:
+        name = "\n".join(wrap(row["name"], NAME))
+        needs = "yes" if row["needs_model"] else "no"
+        if row["problem"]:
+            reached.add_row(name, "failed", "-", "-", needs)
+        else:
+            reached.add_row(name, *_reached(row), needs)
+            cost.add_row(name, *_costs(row))
+    notes = [
+        f"Means over {trials} trial{'s' * (trials != 1)}; "
+        + ("± is half of a 95 % interval, corrected for overlapping splits." if trials > 1 else "spread unknown."),
+        *_notes(rows),
+    ]
+    problems = [f"{row['name']}: {row['problem']}" for row in rows if row["problem"]]
+    texts = [Text(text, overflow="fold") for text in [*problems, *notes]]
+    return Group(reached, Text(), cost, Text(), *texts) if cost.rows else Group(reached, Text(), *texts)
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, header_style="", pad_edge=False, show_edge=False)
+    table.add_column("method", no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
+
+
+def _reached(row: dict[str, Any]) -> tuple[str, str, str]:
+    difference = "-" if row["difference"] is None else _with_half(row["difference"], row["difference_half"], "+")
+    return _with_half(row["accuracy"], row["accuracy_half"]), difference, _to_target(row["shots_to_target"])
+
+
+def _costs(row: dict[str, Any]) -> list[str]:
+    keys = (
+        "shots_train", "shots_per_prediction", "seconds_physics", "seconds_digital", "multiply_adds_train",
+        "multiply_adds_per_prediction",
+    )  # fmt: skip
+    mark = "" if row["energy"] == "measured" else "*"
+    return [*(short(row[key]) for key in keys), "-" if row["energy_j"] is None else f"{short(row['energy_j'])}{mark}"]
+
+
+def _with_half(mean: float, half: float | None, sign: str = "") -> str:
+    return f"{100 * mean:{sign}.1f}" + (f" ± {points(half)}" if half is not None else "")
+
+
+def _to_target(shots: Sequence[int | None]) -> str:
+    """Mean over the trials that got there, and how many these were if not all."""
+    known = [count for count in shots if count is not None]
+    if not known:
+        return "never"
+    mean = short(sum(known) / len(known))
+    return mean if len(known) == len(shots) else f"{mean} ({len(known)}/{len(shots)})"
+
+
+def short(value: float) -> str:
+    """Three digits, thousands as k, millions as M, ...: ``0.12``, ``950``, ``12.3k``."""
+    for unit in ("", "k", "M", "G", "T"):
+        if abs(value) < 999.5 or unit == "T":
+            break
+        value /= 1000
+    return f"{value:.3g}{unit}" if abs(value) < 999.5 else f"{value:.0f}{unit}"
+
+
+def _notes(rows: Sequence[dict[str, Any]]) -> list[str]:
+    told = []
+    good = [row for row in rows if not row["problem"]]
+    if any(count is not None for row in good for count in row["shots_to_target"]):
+        on = " and ".join(sorted({name for row in good for name in row["accuracy_on"]}))
+        told.append(f"Shots are told until the accuracy on {on} rows reached the target; accuracies are of test rows.")
+        if any(None in row["shots_to_target"] and any(row["shots_to_target"]) for row in good):
+            told.append("With (n/m): n of the m trials reached it, the mean is theirs.")
+    if kinds := sorted({row["energy"] for row in good if row["energy"] and row["energy"] != "measured"}):
+        told.append(f"*: {', '.join(kinds)}, not measured.")
+    return told
+
+
+def draw(found: dict[str, Any], path: Path) -> Path:
+    """Write :func:`plot_comparison` as PNG.
+
+    Raises
+    ------
+    RunError
+        If it cannot be written.
+    """
+    return save(plot_comparison(found), path)
+
+
+def plot_comparison(found: dict[str, Any]) -> Figure:
+    """Accuracy on the way against shots, a line for each method, and test accuracies with their intervals."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
+    figure = empty_figure(9.0, 4.4)
+    left, right = figure.subplots(1, 2, width_ratios=[3, 1], sharey=True)
+    good = [row for row in found["methods"] if not row["problem"]]
+    for i, row in enumerate(good):
+        style = {"marker": MARKERS[i % len(MARKERS)], "color": (INK, MIDDLE)[i // len(STYLES) % 2]}
+        shots, accuracy = row["curve"]["shots"], [100 * value for value in row["curve"]["accuracy"]]
+        left.plot(
+            shots, accuracy, linestyle=STYLES[i % len(STYLES)], markersize=5, label=f"{i + 1}  {row['name']}",
+            markevery=max(1, len(shots) // 8), markerfacecolor="white", **style,
+        )  # fmt: skip
+        half = row["accuracy_half"]
+        right.errorbar(
+            [i + 1], [100 * row["accuracy"]], yerr=None if half is None else [100 * half], capsize=3,
+            markerfacecolor="white", linestyle="none", **style,
+        )  # fmt: skip
+    left.axhline(100 * found["target"], color=MIDDLE, linewidth=1.0, linestyle=(0, (1, 2)), label="target")
+    spent = [shots for row in good for shots in row["curve"]["shots"]]
+    if spent and min(spent) > 0:
+        left.set_xscale("log")
+        left.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        left.xaxis.set_minor_locator(LogLocator(subs=()))
+    elif max(spent, default=0) > 0:  # trained without the rig
+        left.set_xscale("symlog", linthresh=min(shots for shots in spent if shots > 0))
+    left.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    low, high = left.get_ylim()
+    left.set_ylim(max(low, -2), min(high, 102))
+    on = sorted({name for row in good for name in row["accuracy_on"]})
+    left.set_xlabel("shots of a trial")
+    left.set_ylabel(f"accuracy on {' and '.join(on) or 'training'} rows (%)")
+    right.set_title("test rows" + (", 95 % interval" if found["trials"] > 1 else ""), fontsize=10)
+    right.set_xticks(range(1, len(good) + 1))
+    right.set_xlim(0.3, max(len(good), 1) + 0.7)
+    right.set_xlabel("method")
+    for axes in (left, right):
+        axes.grid(color="0.9", linewidth=0.6)
+        axes.set_axisbelow(True)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=3, frameon=False, fontsize=9)
+    return figure

@@ -1,0 +1,212 @@
+"""Methods side by side: paired trials, going on, what diverges, shots to a target, and what is told of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from labtrain import compared, comparison
+from labtrain.cli import main
+from labtrain.clock import RealClock
+from labtrain.compare_report import comparison_table, plot_comparison, short
+from labtrain.errors import ConfigError, InputError, Interrupted, RunError
+from labtrain.events import StepDone
+from labtrain.methods.mono_forward import MonoForward
+from labtrain.runs import Run
+
+CONFIG = """\
+rig: {type: acoustic}
+dataset: {type: xor-tones, rows: 40}
+network: {layers: 2, width: 8}
+training: {method: phyll, epochs: 3, rate: 0.01}
+trials: {count: 2, first_seed: 5}
+ablations: []
+compare:
+  methods:
+    ridge: {network: {layers: 1}, training: {penalty: 0.01}}
+    mono-forward: {training: {epochs: 4}}
+    slow: {training: {method: phyll, epochs: 2}}
+"""
+METHODS = ("phyll", "ridge", "mono-forward")
+
+
+def written(folder: Path, text: str = CONFIG) -> comparison.Loaded[comparison.Comparison]:
+    (folder / "toy.yaml").write_text(text, encoding="utf-8")
+    return comparison.load(folder / "toy.yaml")
+
+
+def told(found: dict) -> str:
+    console = Console(width=100, highlight=False)
+    with console.capture() as capture:
+        console.print(comparison_table(found))
+    return capture.get()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[comparison.Loaded, Path, dict]:
+    folder = tmp_path_factory.mktemp("compare")
+    loaded = written(folder)
+    return loaded, folder / "out", comparison.compare(loaded, METHODS, folder / "out")
+
+
+def test_all_have_the_same_trials_and_settings_of_their_own(finished):
+    _, folder, found = finished
+    clock, runs = RealClock(), comparison.runs_of(folder, RealClock())
+    seeds, configs = [], []
+    for name in METHODS:
+        with Run.open(runs[name], write=False, clock=clock) as run:
+            seeds.append([kept["seed"] for kept in run.trials().values()])
+            configs.append(run.config)
+    assert seeds == [[5, 6]] * 3
+    assert [config["training"]["method"] for config in configs] == [*METHODS]
+    assert [config["network"]["layers"] for config in configs] == [2, 1, 2]
+    assert (configs[1]["training"]["penalty"], configs[2]["training"]["epochs"]) == (0.01, 4)
+    assert all("compare" not in config for config in configs)
+    assert json.loads((folder / "compare.json").read_text(encoding="utf-8"))["methods"] == found["methods"]
+
+
+def test_differences_are_paired_and_costs_are_of_a_trial(finished):
+    _, folder, found = finished
+    phyll, ridge, mono = found["methods"]
+    assert phyll["difference"] is None
+    pairs = [a - b for a, b in zip(mono["accuracies"], phyll["accuracies"], strict=True)]
+    assert mono["difference"] == pytest.approx(sum(pairs) / 2)
+    assert found["test_share"] == pytest.approx(8 / 32)
+    # 32 training rows, one shot each; a prediction costs one shot, and in two blocks with 2 labels 4.
+    assert (ridge["shots_train"], ridge["shots_per_prediction"], phyll["shots_per_prediction"]) == (32, 1, 4)
+    assert mono["shots_train"] == 64
+    assert mono["curve"]["shots"][-1] == 64
+    with Run.open(comparison.runs_of(folder, RealClock())["ridge"], write=False, clock=RealClock()) as run:
+        costs = [run.trials()[trial]["train_cost"]["multiply_adds"] for trial in (0, 1)]
+    assert ridge["multiply_adds_train"] == sum(costs) / 2
+
+
+def test_what_is_finished_is_not_repeated_and_more_trials_come_on_top(finished, monkeypatch):
+    loaded, folder, found = finished
+    monkeypatch.setattr(comparison.jobs, "train", lambda *_: pytest.fail("repeated"))
+    with monkeypatch.context() as patch:
+        patch.setattr(comparison.jobs, "resume", lambda *_: pytest.fail("repeated"))
+        assert comparison.compare(loaded, METHODS, folder) == found
+    more = comparison.compare(loaded, ["phyll", "ridge"], folder, trials=3)
+    assert [row["accuracies"][:2] for row in more["methods"]] == [row["accuracies"] for row in found["methods"][:2]]
+    assert [len(row["accuracies"]) for row in more["methods"]] == [3, 3]
+
+
+def test_another_setting_is_refused_and_what_is_wrong_is_said_before_anything_runs(finished, tmp_path):
+    _, folder, _ = finished
+    other = written(tmp_path, CONFIG.replace("penalty: 0.01", "penalty: 0.02"))
+    with pytest.raises(RunError, match=r"training.penalty: 0.01 -> 0.02\); move that folder away, or compare in an"):
+        comparison.compare(other, METHODS, folder)
+    with pytest.raises(InputError, match=r"--methods rigde: unknown method 'rigde' \(did you mean ridge"):
+        comparison.compare(other, ["phyll", "rigde"], tmp_path / "new")
+    with pytest.raises(InputError, match="--methods phyll,phyll: needs names of methods, each once"):
+        comparison.compare(other, ["phyll", "phyll"], tmp_path / "new")
+    wrong = written(tmp_path, CONFIG.replace("penalty: 0.01", "penalti: 0.02"))
+    with pytest.raises(ConfigError, match=r"^compare\.methods\.ridge\.training"):
+        comparison.compare(wrong, METHODS, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_it_goes_on_where_it_was_stopped_and_ends_as_if_it_had_not_been(finished, tmp_path):
+    _, _, whole = finished
+    loaded = written(tmp_path)
+
+    @contextmanager
+    def stops_in_the_second_trial():
+        def listener(event):
+            if isinstance(event, StepDone) and event.index == 1 and event.metrics.step == 2:
+                raise Interrupted("stopped")
+
+        yield listener
+
+    with pytest.raises(Interrupted):
+        comparison.compare(loaded, METHODS, tmp_path / "out", watch=stops_in_the_second_trial)
+    (begun,) = comparison.runs_of(tmp_path / "out", RealClock()).values()
+    found = comparison.compare(loaded, METHODS, tmp_path / "out")
+    assert comparison.runs_of(tmp_path / "out", RealClock())["phyll"] == begun
+    assert [row["accuracies"] for row in found["methods"]] == [row["accuracies"] for row in whole["methods"]]
+    assert [row["curve"] for row in found["methods"]] == [row["curve"] for row in whole["methods"]]
+
+
+def test_a_method_that_diverges_or_does_not_fit_is_a_row(tmp_path, monkeypatch):
+    step = MonoForward.step
+
+    def diverging(method):
+        metrics = step(method)
+        if metrics is not None and metrics.step == 2:
+            object.__setattr__(metrics, "losses", (math.nan, *metrics.losses[1:]))
+        return metrics
+
+    monkeypatch.setattr(MonoForward, "step", diverging)
+    loaded = written(tmp_path, CONFIG.replace("{network: {layers: 1}, training", "{training"))
+    found = comparison.compare(loaded, ("phyll", "mono-forward", "ridge"), tmp_path / "out")
+    good, diverged, unfit = found["methods"]
+    assert good["problem"] is None
+    assert diverged["problem"] == "diverged: in trial 0, step 2, the loss of block 1 is no number"
+    assert "set network.layers: 1" in unfit["problem"]
+    table = told(found)
+    assert "mono-forward: diverged: in trial 0, step 2" in table
+    assert [line.split()[1] for line in table.splitlines() if line.startswith(("mono-forward ", "ridge "))] == [
+        "failed",
+        "failed",
+    ]
+    monkeypatch.setattr(comparison.jobs, "resume", lambda *_: pytest.fail("a run that has diverged went on"))
+    again = comparison.compare(loaded, ("phyll", "mono-forward"), tmp_path / "out")
+    assert again["methods"][1]["problem"] == diverged["problem"]
+    plot_comparison(found)
+
+
+def test_a_loss_that_is_not_known_yet_is_no_divergence():
+    losses = compared.Losses()
+    assert losses.lost((0.5, math.nan)) is None
+    assert losses.lost((0.5, 0.7)) is None
+    assert losses.lost((0.5, math.nan)) == 1
+    assert compared.Losses().lost((math.inf,)) == 0
+
+
+def test_a_target_that_is_never_reached_and_names_of_ones_own(tmp_path):
+    loaded = written(tmp_path)
+    found = comparison.compare(loaded, ["slow", "phyll"], tmp_path / "out", trials=1, target=1.0)
+    slow, _ = found["methods"]
+    assert (slow["name"], slow["method"], slow["accuracy_half"]) == ("slow", "phyll", None)
+    for shots, text in (([None], "never"), ([None, 40], "40 (1/2)"), ([40, 60], "50")):
+        slow["shots_to_target"] = shots
+        (line,) = [line for line in told(found).splitlines() if line.startswith("slow") and "no" in line.split()]
+        assert text in line
+    assert "spread unknown" in told(found)
+
+
+def test_shots_until_a_target_are_those_of_the_first_step_that_reaches_it():
+    way = {1: (10, 0.5), 3: (30, 0.9), 4: (40, 0.8)}
+    assert compared._reached(way, 0.9) == 30
+    assert compared._reached(way, 0.91) is None
+    assert compared._mean([way, {1: (20, 0.7), 4: (60, 0.6)}]) == {
+        "shots": [15.0, 50.0],
+        "accuracy": pytest.approx([0.6, 0.7]),
+    }
+
+
+def test_numbers_fit_their_columns():
+    assert [short(value) for value in (0, 0.01234, 999.4, 999.6, 12_345, 9.51e6, 2e15)] == [
+        "0", "0.0123", "999", "1k", "12.3k", "9.51M", "2000T"
+    ]  # fmt: skip
+
+
+def test_the_command_writes_table_and_figure(finished, capsys, monkeypatch):
+    loaded, folder, _ = finished
+    arguments = ["compare", str(loaded.source), "--methods", "phyll, ridge", "--trials", "3", "--out", str(folder)]
+    monkeypatch.setattr("sys.argv", ["labtrain", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert [line.split()[0] for line in lines if line and not line.startswith(" ")][:4] == [
+        "method", "─" * len(lines[1]), "phyll", "ridge"
+    ]  # fmt: skip
+    assert (folder / "compare.png").stat().st_size > 10_000
