@@ -18,9 +18,12 @@ def test_ctrl_c_fades_out_what_sounds(tmp_path: Path, monkeypatch: pytest.Monkey
     exits, audio_room = importlib.import_module("audio_exits"), importlib.import_module("audio_room")
     for key in ("JACK_DEFAULT_SERVER", "JACK_NO_AUDIO_RESERVATION", "JACK_NO_START_SERVER"):
         monkeypatch.setenv(key, "")  # the room sets them: they are put back
-    with audio_room.jack_room(exits.CONFIG, keep=True) as room:
-        outcome = exits.run("Ctrl-C", exits.WHAT[0], 4.0, room, tmp_path)
-    exits.listen([outcome], room)
+    for moment_s in (4.0, 6.0, 9.0):  # on a busy machine the first ones may fall before any speaker plays
+        with audio_room.jack_room(exits.CONFIG, keep=True) as room:
+            outcome = exits.run("Ctrl-C", exits.WHAT[0], moment_s, room, tmp_path)
+        exits.listen([outcome], room)
+        if outcome.sounding == "speakers":
+            break
     assert (outcome.sounding, outcome.status) == ("speakers", 130)
     # The benchmark allows 0.1 s; here other tests may run beside.
     assert 0 < outcome.silent_s < 1.0
