@@ -99,7 +99,7 @@ def _notes(rows: Sequence[dict[str, Any]]) -> list[str]:
     if any(count is not None for row in good for count in row["shots_to_target"]):
         on = " and ".join(sorted({name for row in good for name in row["accuracy_on"]}))
         told.append(f"Shots are told until the accuracy on {on} rows reached the target; accuracies are of test rows.")
-        if any(None in row["shots_to_target"] and any(row["shots_to_target"]) for row in good):
+        if any(len(set(map(type, row["shots_to_target"]))) > 1 for row in good):  # some None, some numbers
             told.append("With (n/m): n of the m trials reached it, the mean is theirs.")
     if kinds := sorted({row["energy"] for row in good if row["energy"] and row["energy"] != "measured"}):
         told.append(f"*: {', '.join(kinds)}, not measured.")

@@ -172,13 +172,19 @@ def test_a_loss_that_is_not_known_yet_is_no_divergence():
 def test_a_target_that_is_never_reached_and_names_of_ones_own(tmp_path):
     loaded = written(tmp_path)
     found = comparison.compare(loaded, ["slow", "phyll"], tmp_path / "out", trials=1, target=1.0)
-    slow, _ = found["methods"]
+    slow, phyll = found["methods"]
     assert (slow["name"], slow["method"], slow["accuracy_half"]) == ("slow", "phyll", None)
     for shots, text in (([None], "never"), ([None, 40], "40 (1/2)"), ([40, 60], "50")):
         slow["shots_to_target"] = shots
         (line,) = [line for line in told(found).splitlines() if line.startswith("slow") and "no" in line.split()]
         assert text in line
     assert "spread unknown" in told(found)
+    slow["shots_to_target"] = [None, 0]
+    assert "n of the m trials reached it" in told(found)
+    for scale in ("symlog", "linear"):  # as of methods that train on a twin alone
+        slow["curve"] = {"shots": [0.0, 0.0], "accuracy": [0.5, 1.0]}
+        assert plot_comparison(found).axes[0].get_xscale() == scale
+        phyll["curve"] = slow["curve"]
 
 
 def test_shots_until_a_target_are_those_of_the_first_step_that_reaches_it():
