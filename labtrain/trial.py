@@ -18,8 +18,8 @@ from labtrain.errors import InputError, MeasurementError
 from labtrain.experiment import Ablation, Experiment, registered
 from labtrain.layer import Averaged, Layer, PhysicalLayer, Shots
 from labtrain.ledger import Cost, Metered
-from labtrain.methods.method import Data, Method, Metrics
 from labtrain.methods.labelled import Labelled
+from labtrain.methods.method import Data, Method, Metrics
 from labtrain.methods.ridge import solve
 from labtrain.network import Block, NetworkConfig, build
 from labtrain.rigs.rig import Rig
