@@ -163,7 +163,7 @@ def test_the_figure_marks_moments_and_names(whole: tuple[Path, Path], monkeypatc
     assert dashed == [3.5, 6.5]
     assert [text.get_text() for text in panel.texts] == ["pixels", "noise, drift"]
     drawn: list[Any] = []
-    monkeypatch.setattr(plots, "_write", lambda _, path: path)
+    monkeypatch.setattr(plots, "save", lambda _, path: path)
     monkeypatch.setattr(plots, "plot_accuracy", lambda *given: drawn.append(given[2]) or plot_accuracy(*given))
     with Run.open(whole[1], write=False, clock=RealClock()) as run:
         plots.figures(run)
