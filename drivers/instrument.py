@@ -188,18 +188,25 @@ class Instrument(Device):
         InputError
             If the form of the address is unknown, or it is ``sim`` without an emulator.
         """
+        baud, framing = cls.serial_line(config)
         link = make_link(
             who,
             config.address if emulator is None else SIM,
             clock,
             emulator=emulator,
             visa=config.visa,
-            baud=cls.baud,
+            baud=baud,
+            framing=framing,
             timeout_s=config.timeout_s,
             open_timeout_s=config.open_timeout_s,
             trace=trace,
         )
         return cls(link, config, clock)
+
+    @classmethod
+    def serial_line(cls, config: Any) -> tuple[int, str]:  # noqa: ARG003 (for those that can be set)
+        """Baud rate and framing of the serial port that this config, the driver's own, is for."""
+        return cls.baud, "8N1"
 
     @property
     def name(self) -> str:

@@ -13,14 +13,10 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from labtrain.clock import Clock
-from labtrain.drivers.address import SIM, make_link
-from labtrain.drivers.emulators.emulator import Emulator
 from labtrain.drivers.instrument import InstrumentConfig
 from labtrain.drivers.scpi import EMULATOR, ScpiInstrument
 from labtrain.drivers.sensors.question import OutOfRange, Question, is_reading
 from labtrain.drivers.sensors.sensor import Sensor
-from labtrain.drivers.trace import Trace
 from labtrain.errors import InstrumentError, LinkDesync, LinkTimeout
 from labtrain.limits import Limit
 
@@ -62,30 +58,8 @@ class ScpiReader(ScpiInstrument, Sensor):
     by_hand = "nothing: it is only read"
 
     @classmethod
-    def make(
-        cls,
-        who: str,
-        config: InstrumentConfig,
-        clock: Clock,
-        *,
-        emulator: Emulator | None = None,
-        trace: Trace | None = None,
-    ) -> Self:
-        """As of :meth:`Instrument.make`, at the baud rate and framing of the configuration."""
-        assert isinstance(config, ScpiReaderConfig)
-        link = make_link(
-            who,
-            config.address if emulator is None else SIM,
-            clock,
-            emulator=emulator,
-            visa=config.visa,
-            baud=config.baud,
-            framing=config.framing,
-            timeout_s=config.timeout_s,
-            open_timeout_s=config.open_timeout_s,
-            trace=trace,
-        )
-        return cls(link, config, clock)
+    def serial_line(cls, config: Any) -> tuple[int, str]:
+        return config.baud, config.framing
 
     # -- reading -------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from labtrain.drivers.scpi import Identity, ScpiInstrument, integer, text
 from labtrain.drivers.vna.calibration import Calibration
 from labtrain.drivers.vna.grid import Grid, contiguous
 from labtrain.drivers.vna.vna import Frequencies, Sweep, Vna, VnaConfig
-from labtrain.errors import InputError, InstrumentError, LinkError, LinkTimeout
+from labtrain.errors import InputError, InstrumentError, LinkTimeout
 from labtrain.limits import Limit, shown
 
 PREFIX = "LABTRAIN_"  # of traces defined here
@@ -249,16 +249,6 @@ class LibreVna(Vna, ScpiInstrument):
         self.check_errors()
         if self._is_true(_OFF, answer):
             raise InstrumentError(f"{self.name}: asked {_OFF!r} for RF off, got {answer!r}; see LibreVNA-GUI")
-
-    def _stop(self) -> None:
-        try:
-            self._say_off()
-        except LinkError as error:
-            try:
-                self._say_off()
-            except LinkError as again:
-                why = str(again).removeprefix(f"{self.name}: ")
-                raise InstrumentError(f"{self.name}: told to switch RF off, but did not confirm it: {why}") from error
 
     def _say_off(self) -> None:
         if self.link.dirty:

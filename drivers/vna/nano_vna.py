@@ -33,7 +33,7 @@ from labtrain.drivers.vna.nano_vna_firmware import (
 )
 from labtrain.drivers.vna.nano_vna_shell import TAKE_BACK, NanoVnaShell
 from labtrain.drivers.vna.vna import Frequencies, Sweep, Vna, VnaConfig
-from labtrain.errors import InputError, InstrumentError, LinkDesync, LinkError, LinkRefused, LinkTimeout
+from labtrain.errors import InputError, InstrumentError, LinkDesync, LinkRefused, LinkTimeout
 from labtrain.limits import Limit
 
 PARKED_HZ = 50_000  # the lowest that all firmwares take
@@ -60,6 +60,7 @@ class NanoVna(Vna, NanoVnaShell):
     MODELS_TOLD = "NanoVNA, NanoVNA-H and NanoVNA-H4 (text console; firmware with scan)"
     TRIED_ON = "emulator, after its firmware; pynanovna, QCoDeS, rf-bench and nvnapython read the same emulator"
     USB_IDS = ((0x0483, 0x5740),)
+    OFF_TOLD = "park its source"
     by_hand = "unplug it and switch it off: its source cannot be switched off by command"
 
     if_bandwidth_range = Limit(10, 8000, "Hz")
@@ -252,17 +253,7 @@ class NanoVna(Vna, NanoVnaShell):
         lowest = self._can is not None and self._can.auto_drive is not None
         return ("pause", *([f"power {_LOWEST_DRIVE}"] if lowest else []), f"freq {PARKED_HZ}")
 
-    def _stop(self) -> None:
-        try:
-            self._park()
-        except LinkError as error:
-            try:
-                self._park()
-            except LinkError as again:
-                why = str(again).removeprefix(f"{self.name}: ")
-                raise InstrumentError(f"{self.name}: told to park its source, but did not confirm it: {why}") from error
-
-    def _park(self) -> None:
+    def _say_off(self) -> None:
         patience_s = self.fence_timeout_s
         if self.link.dirty:
             # The orders leave first; a scan under way cannot be ended, and they are carried out after it.

@@ -24,7 +24,7 @@ from labtrain.drivers.vna.calibration import Calibration
 from labtrain.drivers.vna.grid import Grid, contiguous
 from labtrain.drivers.vna.nano_vna_v2_registers import RECORD_S, RESET, NanoVnaV2Registers
 from labtrain.drivers.vna.vna import Frequencies, Sweep, Vna, VnaConfig
-from labtrain.errors import InputError, InstrumentError, LinkError
+from labtrain.errors import InputError, InstrumentError
 from labtrain.limits import Limit
 
 IF_BANDWIDTH_HZ = 1000.0  # nominal; it cannot be set
@@ -47,6 +47,7 @@ class NanoVnaV2(Vna, NanoVnaV2Registers):
     MODELS_TOLD = "NanoVNA V2, V2 Plus and V2 Plus4 (S-A-A-2; binary protocol)"
     TRIED_ON = "emulator, after its firmware; scikit-rf and pynanovna read the same emulator"
     USB_IDS = ((0x04B4, 0x0008),)
+    OFF_TOLD = "park its source"
     by_hand = "unplug it and switch it off: its source cannot be switched off by command"
 
     if_bandwidth_range = Limit(1, 1e6, "Hz")
@@ -195,17 +196,11 @@ class NanoVnaV2(Vna, NanoVnaV2Registers):
     def _stop(self) -> None:
         self._stopping = True
         try:
-            self._park()
-        except LinkError as error:
-            try:
-                self._park()
-            except LinkError as again:
-                why = str(again).removeprefix(f"{self.name}: ")
-                raise InstrumentError(f"{self.name}: told to park its source, but did not confirm it: {why}") from error
+            super()._stop()
         finally:
             self._stopping = False
 
-    def _park(self) -> None:
+    def _say_off(self) -> None:
         if self.link.dirty:  # a record under way would come first: the orders leave at once
             parked = ((v2.POWER, min(POWERS_DBM.values()), 1), (v2.START, PARKED_HZ, 8), (v2.STEP, 0, 8))
             self.link.send_anyway(RESET + b"".join(v2.write(*register) for register in parked))

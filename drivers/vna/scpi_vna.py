@@ -17,7 +17,7 @@ from labtrain.drivers.scpi import ScpiInstrument, boolean, integer, text
 from labtrain.drivers.vna.calibration import Calibration
 from labtrain.drivers.vna.segments import segments_of
 from labtrain.drivers.vna.vna import Frequencies, Sweep, Vna, is_uniform, ports_of
-from labtrain.errors import InputError, InstrumentError, LinkError
+from labtrain.errors import InputError, InstrumentError
 from labtrain.limits import Limit, shown
 
 RESOLUTION_HZ = 1.0
@@ -292,16 +292,6 @@ class ScpiVna(Vna, ScpiInstrument):
         if answer.lstrip("+") != str(int(on)):
             told = "on" if on else "off"
             raise InstrumentError(f"{self.name}: asked {order!r} for RF {told}, got {answer!r}; see its front panel")
-
-    def _stop(self) -> None:
-        try:
-            self._say_off()
-        except LinkError as error:
-            try:
-                self._say_off()
-            except LinkError as again:
-                why = str(again).removeprefix(f"{self.name}: ")
-                raise InstrumentError(f"{self.name}: told to switch RF off, but did not confirm it: {why}") from error
 
     def _say_off(self) -> None:
         busy_s = _STOP_S

@@ -14,7 +14,7 @@ from labtrain.clock import Clock
 from labtrain.drivers.instrument import Instrument, InstrumentConfig
 from labtrain.drivers.link import Link
 from labtrain.drivers.vna.calibration import Calibration
-from labtrain.errors import InputError, InstrumentError
+from labtrain.errors import InputError, InstrumentError, LinkError
 from labtrain.limits import Limit
 
 Frequencies = NDArray[np.float64]
@@ -69,6 +69,9 @@ class Vna(Instrument):
     """
 
     config: VnaConfig
+
+    OFF_TOLD: ClassVar[str] = "switch RF off"
+    """What :meth:`safe` tells it, in the words of an error."""
 
     by_hand = "switch RF off at its front panel"
 
@@ -247,6 +250,17 @@ class Vna(Instrument):
         finally:
             super().close()
 
+    def _stop(self) -> None:
+        """Switch RF off and stop sweeping; once more where that broke off, over a link that is brought back in step."""
+        try:
+            self._say_off()
+        except LinkError as error:
+            try:
+                self._say_off()
+            except LinkError as again:
+                why = str(again).removeprefix(f"{self.name}: ")
+                raise InstrumentError(f"{self.name}: told to {self.OFF_TOLD}, but did not confirm it: {why}") from error
+
     # -- what a driver fills -------------------------------------------------------------------------------------
 
     @property
@@ -271,8 +285,8 @@ class Vna(Instrument):
         """Measure, (s_parameters, points)."""
 
     @abstractmethod
-    def _stop(self) -> None:
-        """Switch RF off and stop sweeping within about a second, also on a dirty link; raise InstrumentError if not."""
+    def _say_off(self) -> None:
+        """Switch RF off and stop sweeping within about a second, also on a dirty link; raise LinkError if not."""
 
 
 def ports_of(s_parameter: str) -> tuple[int, int]:

@@ -31,7 +31,7 @@ from labtrain.errors import DataError, InputError
 from labtrain.layer import Array
 from labtrain.twins.loads import Loads
 from labtrain.twins.multiport_fit import fit_output
-from labtrain.twins.twin import check_drives, check_pairs
+from labtrain.twins.twin import check_drives, check_pairs, weights_by_age
 
 Complex = NDArray[np.complex128]
 
@@ -120,7 +120,7 @@ class MultiportTwin:
             raise InputError(f"twin: asked {modes} modes, allowed 0 or more; set --modes")
         if half_life is not None and not half_life > 0:
             raise InputError(f"twin: asked a half-life of {half_life:g} rows, allowed above 0; set --half-life")
-        weight = np.ones(len(x)) if half_life is None else 0.5 ** (np.arange(len(x))[::-1] / half_life)
+        weight = weights_by_age(len(x), half_life)
         rows = float(weight.sum() ** 2 / (weight**2).sum())  # effective number of rows
         self.n_in, self.n_out = x.shape[1], y.shape[1]
         self.loads = Loads.of(x)

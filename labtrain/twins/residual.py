@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from labtrain.errors import DataError, InputError, MissingExtra
 from labtrain.layer import Array
-from labtrain.twins.twin import check_drives, check_pairs
+from labtrain.twins.twin import check_drives, check_pairs, weights_by_age
 from labtrain.twins.wave import WaveTwin
 
 _NEEDS_TORCH = (
@@ -133,8 +133,7 @@ class ResidualTwin:
         left, waves = before.residuals(x, y), before.predict(x)
         size = np.sqrt(np.mean(left**2, axis=0))
         self.scale = np.where(size > 0, size, 1.0)
-        age = np.arange(len(x))[::-1]
-        weight = np.ones(len(x)) if half_life is None else 0.5 ** (age / half_life)
+        weight = weights_by_age(len(x), half_life)
         self.mean, spread = waves.mean(axis=0), waves.std(axis=0)
         self.deviation = np.where(spread > 0, spread, 1.0)
         threads = torch.get_num_threads()

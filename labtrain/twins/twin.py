@@ -209,3 +209,8 @@ def _scatter(x: Array, y: Array) -> Array | None:
     means = total / times[:, None]
     pooled: Array = np.sum((y - means[drive.reshape(-1)]) ** 2, axis=0) / freedom
     return pooled
+
+
+def weights_by_age(rows: int, half_life: float | None) -> Array:
+    """Weight of each row, (rows,), the latest with 1; each `half_life` rows before, half as much."""
+    return np.ones(rows) if half_life is None else 0.5 ** (np.arange(rows)[::-1] / half_life)

@@ -15,7 +15,7 @@ from scipy.special import fdtrc
 
 from labtrain.errors import DataError, InputError
 from labtrain.layer import Array
-from labtrain.twins.twin import check_drives, check_pairs
+from labtrain.twins.twin import check_drives, check_pairs, weights_by_age
 
 # An input counts as reaching an output if its terms explain at least this share of what is unexplained without them,
 # and significantly so. With thousands of rows significance alone is too easy: a slight saturation passes it.
@@ -102,7 +102,7 @@ class WaveTwin:
             raise DataError(
                 f"twin: array 'y' holds {y[row, column]:g} in row {row}, column {column}; amplitudes are never negative"
             )
-        weight = np.ones(len(x)) if half_life is None else 0.5 ** (np.arange(len(x))[::-1] / half_life)
+        weight = weights_by_age(len(x), half_life)
         rows = float(weight.sum() ** 2 / (weight**2).sum())  # effective number of rows
         count = (x.shape[1] + 1) * (x.shape[1] + 2) // 2
         if rows <= count:
