@@ -6,24 +6,21 @@ One client at a time, with its two connections to one port: a second client is t
 from __future__ import annotations
 
 import logging
-import selectors
 import socket
 
 from labtrain.clock import Clock
 from labtrain.drivers.emulators.emulator import Emulator
 from labtrain.drivers.emulators.serving.channel import Channel
-from labtrain.drivers.emulators.serving.exchange import MessageExchange
 from labtrain.drivers.emulators.serving.hislip_messages import Decoder, Fatal, Kind, Message, NotHislip
 from labtrain.drivers.emulators.serving.hislip_session import HislipSession
-from labtrain.drivers.emulators.serving.listener import Listener
-from labtrain.drivers.emulators.serving.outlet import Outlet
+from labtrain.drivers.emulators.serving.instr import InstrOutlet
 
 DEVICE = "hislip0"
 
 log = logging.getLogger("labtrain")
 
 
-class HislipOutlet(Outlet):
+class HislipOutlet(InstrOutlet):
     """An emulator behind HiSLIP.
 
     Parameters
@@ -37,10 +34,7 @@ class HislipOutlet(Outlet):
     kind = "hislip"
 
     def __init__(self, name: str, emulator: Emulator, clock: Clock, *, host: str = "127.0.0.1", port: int = 0) -> None:
-        super().__init__(name, emulator, clock)
-        self.listener = Listener(name, host, port)
-        self.exchange = MessageExchange(name, emulator, clock)
-        self._selector: selectors.BaseSelector | None = None
+        super().__init__(name, emulator, clock, host=host, port=port)
         self._channels: dict[Channel, Decoder] = {}
         self._session: HislipSession | None = None
         self._sync: Channel | None = None  # of the session, as the next
@@ -48,27 +42,8 @@ class HislipOutlet(Outlet):
         self._sessions = 0
 
     @property
-    def port(self) -> int:
-        return self.listener.port
-
-    @property
-    def address(self) -> str:
-        return self.visa
-
-    @property
     def visa(self) -> str:
         return f"TCPIP::{self.listener.reached_at}::{DEVICE},{self.port}::INSTR"
-
-    def open(self, selector: selectors.BaseSelector) -> None:
-        """Listen.
-
-        Raises
-        ------
-        InputError
-            If the port cannot be had.
-        """
-        self._selector = selector
-        self.listener.open(selector, self._accepted)
 
     def close(self) -> None:
         for channel in list(self._channels):

@@ -13,17 +13,16 @@ import socket
 from labtrain.clock import Clock
 from labtrain.drivers.emulators.emulator import Emulator
 from labtrain.drivers.emulators.serving.channel import Channel
-from labtrain.drivers.emulators.serving.exchange import MessageExchange
+from labtrain.drivers.emulators.serving.instr import InstrOutlet
 from labtrain.drivers.emulators.serving.listener import Listener
 from labtrain.drivers.emulators.serving.onc_rpc import Call, NotRpc, Records, answered, marked, parse_call
-from labtrain.drivers.emulators.serving.outlet import Outlet
 from labtrain.drivers.emulators.serving.vxi11_session import ABORT, DEVICE, Error, Vxi11Session
 from labtrain.drivers.emulators.serving.xdr import uints
 
 log = logging.getLogger("labtrain")
 
 
-class Vxi11Outlet(Outlet):
+class Vxi11Outlet(InstrOutlet):
     """An emulator behind VXI-11.
 
     Parameters
@@ -37,21 +36,11 @@ class Vxi11Outlet(Outlet):
     kind = "vxi11"
 
     def __init__(self, name: str, emulator: Emulator, clock: Clock, *, host: str = "127.0.0.1", port: int = 0) -> None:
-        super().__init__(name, emulator, clock)
-        self.listener, self.abort_listener = Listener(name, host, port), Listener(name, host)
-        self.exchange = MessageExchange(name, emulator, clock)
-        self._selector: selectors.BaseSelector | None = None
+        super().__init__(name, emulator, clock, host=host, port=port)
+        self.abort_listener = Listener(name, host)
         self._records: dict[Channel, Records] = {}
         self._sessions: dict[Channel, Vxi11Session] = {}  # of connections to the core channel
         self._holder: Channel | None = None  # whose session has the link
-
-    @property
-    def port(self) -> int:
-        return self.listener.port
-
-    @property
-    def address(self) -> str:
-        return self.visa
 
     @property
     def visa(self) -> str:
@@ -65,8 +54,7 @@ class Vxi11Outlet(Outlet):
         InputError
             If the port cannot be had.
         """
-        self._selector = selector
-        self.listener.open(selector, self._accepted)
+        super().open(selector)
         self.abort_listener.open(selector, self._abort_accepted)
 
     def close(self) -> None:
