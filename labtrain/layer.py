@@ -123,6 +123,9 @@ class PhysicalLayer(Protocol):
     def set_parameters(self, states: ArrayLike) -> None:
         """Set what :attr:`parameters` tells; shots of other parameters are answers of another layer."""
 
+    def vjp(self, x: ArrayLike, dy: ArrayLike) -> Array:
+        """Vector-Jacobian product of simulated physics; real physics refuses."""
+
 
 def check_drive(
     x: ArrayLike, n_in: int, who: str = "layer", remedy: str = "map activations with a Drive first"
@@ -206,6 +209,32 @@ class Layer(ABC):
         if np.size(states):
             raise InputError(f"{self.name}: asked {np.size(states)} parameters, this layer has none")
 
+    def vjp(self, x: ArrayLike, dy: ArrayLike) -> Array:  # noqa: ARG002
+        """Exact vector-Jacobian product dx_i = sum_k dy_k d y_k(x) / d x_i of simulated physics, without its noise.
+
+        No laboratory has it: it is what methods without derivatives are held against. It costs no shot; the physics is
+        taken as it stands at the next one, with its drift and its disturbances.
+
+        Parameters
+        ----------
+        x : array_like, (shots, n_in)
+            Drives in [0, 1]; what they are rounded to is taken for them.
+        dy : array_like, (shots, n_out)
+
+        Returns
+        -------
+        ndarray, (shots, n_in)
+
+        Raises
+        ------
+        InputError
+            If this layer has no derivative: it is real, emulated, or none was written; asked of no shot at all, too.
+        """
+        raise InputError(
+            f"{self.name}: this layer cannot tell its derivative, only simulated physics can; use a method that needs "
+            "none, or one with a twin (training.twin)"
+        )
+
 
 class Wrapper(Layer):
     """A layer that stands in front of another one and does one thing."""
@@ -236,6 +265,9 @@ class Wrapper(Layer):
 
     def set_parameters(self, states: ArrayLike) -> None:
         self.inner.set_parameters(states)
+
+    def vjp(self, x: ArrayLike, dy: ArrayLike) -> Array:
+        return self.inner.vjp(x, dy)
 
 
 class Averaged(Wrapper):

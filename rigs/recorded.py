@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from pydantic import Field, model_validator
 
 from labtrain.clock import Clock
 from labtrain.config import InputPath
 from labtrain.errors import DataError
-from labtrain.layer import Array, Layer, LayerInfo, Shots
+from labtrain.layer import Array, Layer, LayerInfo, Shots, check_drive
 from labtrain.rigs.rig import Rig, RigConfig
 from labtrain.sim.channels import Channels, known
 from labtrain.sim.disturbances import Known
@@ -234,6 +235,13 @@ class RecordedLayer(Layer):
             self.shot += len(part)
             done += len(part)
             yield Shots(part, y, None, np.ones(len(part), dtype=np.int64), started_s)
+
+    def vjp(self, x: ArrayLike, dy: ArrayLike) -> Array:
+        """That of the twin, through what disturbances have made of drives and responses."""
+        to_inputs, to_outputs = self.channels.matrices(self.shot)
+        drive = check_drive(x, self._info.n_in, self.name) @ to_inputs
+        back: Array = self._twin.vjp(drive, np.asarray(dy) @ to_outputs.T) @ to_inputs.T
+        return back
 
     def state(self) -> dict[str, Any]:
         return {"seed": self._seed, "shot": self.shot, "disturbances": self.channels.state()}

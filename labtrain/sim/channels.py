@@ -98,7 +98,26 @@ class Channels:
 
     def responses(self, y: Array, seed: int, first_shot: int) -> Array:
         """What becomes of responses (n, n_out), in one block of the noise and with nothing happening in between."""
-        shots, noise, held = first_shot + np.arange(len(y)), 0.0, y
+        held, y = y, self._wired(y, first_shot, first_shot + np.arange(len(y)))
+        shares = [event.values["share"] for event in self._events.until(first_shot) if event.name == "noise"]
+        if noise := math.hypot(*shares):
+            number, row = divmod(first_shot, self._block)
+            normals = block_normals(seed, ADDED, number, (self._block, self._n_out))[row : row + len(y)]
+            y = np.maximum(y + noise * self._rms * normals, 0.0)  # an amplitude is never negative
+        return y if y is held else np.ascontiguousarray(y)
+
+    def matrices(self, shot: int) -> tuple[Array, Array]:
+        """What a shot's disturbances do to drives and to responses without noise, as matrices that rows multiply.
+
+        Returns
+        -------
+        ndarray (n_in, n_in), ndarray (n_out, n_out)
+        """
+        unit = np.eye(self._n_out)
+        return self.drives(np.eye(self._n_in), shot), self._wired(unit, shot, np.full(self._n_out, shot))
+
+    def _wired(self, y: Array, first_shot: int, shots: NDArray[np.int64]) -> Array:
+        """Responses (n, n_out) of these shots (n,), none of them before the first, through what happened by then."""
         for event in self._events.until(first_shot):
             v = event.values
             if event.name == "output":
@@ -106,16 +125,10 @@ class Channels:
                 y[:, v["output"]] *= v["gain"]
             elif event.name == "outputs":
                 y = y[:, v["order"]]
-            elif event.name == "noise":
-                noise = math.hypot(noise, v["share"])
             elif event.name == "drift":
                 gain = 1.0 + v["share_per_1000_shots"] * (shots - event.shot) / 1000.0
                 y = np.maximum(gain, 0.0)[:, None] * y
-        if noise:
-            number, row = divmod(first_shot, self._block)
-            normals = block_normals(seed, ADDED, number, (self._block, self._n_out))[row : row + len(y)]
-            y = np.maximum(y + noise * self._rms * normals, 0.0)  # an amplitude is never negative
-        return y if y is held else np.ascontiguousarray(y)
+        return y
 
     def state(self) -> list[list[Any]]:
         """What was disturbed, JSON-compatible."""

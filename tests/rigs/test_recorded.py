@@ -217,3 +217,23 @@ def test_exactly_one_of_pairs_and_twin_is_given_and_nothing_is_said_of_a_fit_tha
         assert opened.layers[0].info.n_in == 5
     with pytest.raises(DataError, match=r"pairs\.npz: holds no twin; name a file that labtrain twin fit wrote$"):
         of(tmp_path / "pairs.npz").open()
+
+
+def test_its_derivative_is_that_of_the_disturbed_answers(rig):
+    rng = np.random.default_rng(3)
+    with rig(noise="none") as opened:
+        layer = opened.layers[0]
+        opened.disturb("inputs", order=rng.permutation(layer.info.n_in).tolist())
+        opened.disturb("input", input=1, gain=0.5)
+        opened.disturb("outputs", order=rng.permutation(layer.info.n_out).tolist())
+        opened.disturb("output", output=0, gain=0.3)
+        x, along = rng.uniform(0.2, 0.8, (3, layer.info.n_in)), rng.standard_normal((3, layer.info.n_out))
+        step, slopes = 1e-6, np.empty_like(x)
+        for i in range(layer.info.n_in):
+            moved = np.zeros(layer.info.n_in)
+            moved[i] = step
+            up, down = layer.forward(x + moved), layer.forward(x - moved)
+            slopes[:, i] = ((up - down) * along).sum(axis=1) / (2 * step)
+        shot = opened.next_shot
+        np.testing.assert_allclose(layer.vjp(x, along), slopes, rtol=1e-5, atol=1e-8)
+        assert opened.next_shot == shot  # a derivative costs none
