@@ -80,6 +80,13 @@ class RandomWaves(StandIn):
         amplitude: Array = np.abs(x @ self._T.T)
         return amplitude
 
+    def vjp(self, x: ArrayLike, dy: ArrayLike) -> Array:
+        amplitude = np.asarray(x) @ self._T.T
+        size = np.abs(amplitude)
+        along = np.asarray(dy) * np.divide(amplitude.conj(), size, out=np.zeros_like(amplitude), where=size > 0)
+        back: Array = (along @ self._T).real
+        return back
+
 
 class Shuffled(StandIn):
     """True responses dealt to the wrong samples: what was logged, in order of arrival, permuted within each batch."""

@@ -42,6 +42,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "methods": {
         "augmented-dfa": "labtrain.methods.direct_feedback:DirectFeedback",
+        "backpropagation": "labtrain.methods.backpropagation:Backpropagation",
         "coordinate-descent": "labtrain.methods.coordinate_descent:CoordinateDescent",
         "forward-forward": "labtrain.methods.forward_forward:ForwardForward",
         "in-silico": "labtrain.methods.in_silico:InSilico",

@@ -14,20 +14,20 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from labtrain.methods import readout
-from labtrain.methods.backward import Backward, BackwardConfig, multiply_adds
+from labtrain.methods.through_twins import ThroughTwins, ThroughTwinsConfig, multiply_adds
 from labtrain.network import Block
 
 Array = NDArray[np.float64]
 
 
-class InSilicoConfig(BackwardConfig):
+class InSilicoConfig(ThroughTwinsConfig):
     """Settings of backpropagation in silico."""
 
     method: Literal["in-silico"] = "in-silico"
     first_block: Literal["once"] = Field("once", description="the only one: a twin's answers do not change")
 
 
-class InSilico(Backward):
+class InSilico(ThroughTwins):
     """Trains all linear maps without the rig and predicts with it; the config section is :class:`InSilicoConfig`."""
 
     Config = InSilicoConfig

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-from labtrain.methods.backward import Backward, BackwardConfig
+from labtrain.methods.through_twins import ThroughTwins, ThroughTwinsConfig
 
 
-class PhysicsAwareConfig(BackwardConfig):
+class PhysicsAwareConfig(ThroughTwinsConfig):
     """Settings of physics-aware training."""
 
     method: Literal["physics-aware-training"] = "physics-aware-training"
 
 
-class PhysicsAware(Backward):
+class PhysicsAware(ThroughTwins):
     """Trains all linear maps on measured passes; the config section is :class:`PhysicsAwareConfig`."""
 
     Config = PhysicsAwareConfig

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from labtrain.errors import DataError, InputError
-from labtrain.layer import Array, LayerInfo
+from labtrain.layer import Array, LayerInfo, PhysicalLayer
 
 _LOG = logging.getLogger("labtrain")
 
@@ -142,21 +142,23 @@ def check_layer(twin: Twin, info: LayerInfo, who: str, of: str, error: type[Inpu
         )
 
 
-def bounded_vjp(twin: Twin, x: ArrayLike, ds: Array, scale: Array, steepest: float) -> Array:
+def bounded_vjp(physics: Twin | PhysicalLayer, x: ArrayLike, ds: Array, scale: Array, steepest: float) -> Array:
     """Vector-Jacobian product du (rows, n_in) of s = y / scale, no row longer than `steepest` times its ds.
 
-    The gradient of a wave twin grows without bound where an amplitude comes near 0, and one such row would outweigh a
-    batch; its direction stays.
+    The gradient of an amplitude grows without bound where it comes near 0, and one such row would outweigh a batch; its
+    direction stays.
 
     Parameters
     ----------
+    physics : Twin or PhysicalLayer
+        What has a ``vjp``.
     x : array_like, (rows, n_in)
     ds : ndarray, (rows, n_out)
         Derivatives by the scaled responses.
     scale : ndarray, (n_out,)
         Unit of each response.
     """
-    du = twin.vjp(x, ds / scale)
+    du = physics.vjp(x, ds / scale)
     longest, length = steepest * np.linalg.norm(ds, axis=1), np.linalg.norm(du, axis=1)
     bounded: Array = du * np.minimum(1.0, longest / np.where(length > 0, length, 1.0))[:, None]
     return bounded
