@@ -3,16 +3,21 @@
 A. Momeni, B. Rahmani, M. Mallejac, P. del Hougne, R. Fleury, Science 382, 1297 (2023), arXiv 2304.11042:
 
     g(h) = cos(|W h + b|, xi),    L = mean log(1 + exp(-theta (g(h_pos) - g(h_neg))))
+
+``modulus`` is that; ``linear`` leaves the modulus out, g(h) = cos(W h + b, xi), and with it all that is nonlinear in a
+block beside its physics, except that a cosine divides by ||W h + b||.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Kind = Literal["modulus", "linear"]
 
 
 def directions(widths: Sequence[int], rng: np.random.Generator) -> list[Array]:
@@ -21,10 +26,10 @@ def directions(widths: Sequence[int], rng: np.random.Generator) -> list[Array]:
     return [xi / np.linalg.norm(xi) for xi in drawn]
 
 
-def goodness(z: Array, xi: Array) -> Array:
-    """cos(|z|, xi) of linear outputs z (..., width) and a unit vector xi (width,): (...,); 0 where z is 0."""
+def goodness(z: Array, xi: Array, kind: Kind = "modulus") -> Array:
+    """cos(|z|, xi), or cos(z, xi), of linear outputs z (..., width) and a unit vector xi: (...,); 0 where z is 0."""
     norm = np.sqrt(np.einsum("...i,...i->...", z, z))
-    result: Array = (np.abs(z) @ xi) / np.where(norm > 0, norm, 1.0)
+    result: Array = ((np.abs(z) if kind == "modulus" else z) @ xi) / np.where(norm > 0, norm, 1.0)
     return result
 
 
@@ -40,7 +45,9 @@ def side_by_side(h: Array) -> Array:
     return passes
 
 
-def loss_and_gradient(parameters: Array, xi: Array, theta: float, passes: Array, n: int) -> tuple[float, Array]:
+def loss_and_gradient(
+    parameters: Array, xi: Array, theta: float, passes: Array, n: int, kind: Kind = "modulus"
+) -> tuple[float, Array]:
     """Loss of positive against negative passes and its gradient.
 
     Parameters
@@ -52,6 +59,8 @@ def loss_and_gradient(parameters: Array, xi: Array, theta: float, passes: Array,
         Inputs of the linear map, as :func:`side_by_side` arranges them.
     n : int
         Number of samples.
+    kind : "modulus" or "linear"
+        Of the goodness.
 
     Returns
     -------
@@ -61,7 +70,7 @@ def loss_and_gradient(parameters: Array, xi: Array, theta: float, passes: Array,
     z = parameters @ passes
     norm = np.sqrt(np.einsum("ij,ij->j", z, z))
     norm[norm == 0] = 1.0  # z = 0 has goodness 0 and, below, no gradient
-    signed = np.sign(z)
+    signed = np.sign(z) if kind == "modulus" else np.ones_like(z)
     signed *= xi[:, None]
     g = np.einsum("ij,ij->j", signed, z)
     g /= norm
@@ -77,7 +86,7 @@ def loss_and_gradient(parameters: Array, xi: Array, theta: float, passes: Array,
     np.negative(slope.sum(axis=0), out=dg[0])
     dg[1:] = slope
 
-    # dg/dz = (sign(z) xi - g z/|z|)/|z|, because da/dz = sign(z) for a = |z|.
+    # dg/dz = (sign(z) xi - g z/|z|)/|z|, because da/dz = sign(z) for a = |z|; without the modulus no sign.
     weight = dg.reshape(-1) / norm
     signed *= weight
     z *= weight * g / norm
@@ -85,6 +94,6 @@ def loss_and_gradient(parameters: Array, xi: Array, theta: float, passes: Array,
     return loss, signed @ passes.T
 
 
-def largest_goodness(xi: Array) -> float:
-    """||max(xi, 0)||: |z| is never negative while xi is signed, so no cosine exceeds this."""
-    return float(np.linalg.norm(np.maximum(xi, 0.0)))
+def largest_goodness(xi: Array, kind: Kind = "modulus") -> float:
+    """||max(xi, 0)||: |z| is never negative while xi is signed, so no cosine exceeds this; 1 without the modulus."""
+    return float(np.linalg.norm(np.maximum(xi, 0.0))) if kind == "modulus" else 1.0

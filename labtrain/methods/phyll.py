@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from labtrain.methods.goodness import directions, goodness, largest_goodness, loss_and_gradient
+from labtrain.methods.goodness import Kind, directions, goodness, largest_goodness, loss_and_gradient
 from labtrain.methods.labelled import Labelled, LabelledConfig
 from labtrain.methods.method import Data
 from labtrain.network import PhysicalNetwork
@@ -28,6 +28,7 @@ class PhyLLConfig(LabelledConfig):
 
     method: Literal["phyll"] = "phyll"
     theta: float = Field(4.0, gt=0, description="steepness of the loss")
+    goodness: Kind = Field("modulus", description="cos(|z|, xi), as published; or linear: cos(z, xi)")
 
 
 class PhyLL(Labelled):
@@ -44,13 +45,13 @@ class PhyLL(Labelled):
     @property
     def largest_goodness(self) -> list[float]:
         """Largest goodness that each block can reach with its xi."""
-        return [largest_goodness(xi) for xi in self.xi]
+        return [largest_goodness(xi, self.config.goodness) for xi in self.xi]
 
     def _goodness(self, i: int, z: Array) -> Array:
-        return goodness(z, self.xi[i])
+        return goodness(z, self.xi[i], self.config.goodness)
 
     def _descend(self, i: int, passes: Array, n: int, rate: float) -> float:
-        parameters = self.net.blocks[i].parameters
-        loss, gradient = loss_and_gradient(parameters, self.xi[i], self.config.theta, passes, n)
+        parameters, c = self.net.blocks[i].parameters, self.config
+        loss, gradient = loss_and_gradient(parameters, self.xi[i], c.theta, passes, n, c.goodness)
         self.adam[i].update(rate, parameters, gradient)
         return loss

@@ -150,8 +150,8 @@ class PhysicalTuning(PhyLL):
         block.y_mean, block.y_scale = trained
         parameters, adam, passes = block.parameters.copy(), Adam(block.parameters.shape), side_by_side(h)
         for _ in range(c.refit):
-            _, gradient = loss_and_gradient(parameters, self.xi[i], c.theta, passes, len(h))
+            _, gradient = loss_and_gradient(parameters, self.xi[i], c.theta, passes, len(h), c.goodness)
             adam.update(c.rate, parameters, gradient)
-        loss, _ = loss_and_gradient(parameters, self.xi[i], c.theta, passes, len(h))
+        loss, _ = loss_and_gradient(parameters, self.xi[i], c.theta, passes, len(h), c.goodness)
         self.multiply_adds += 2 * (c.refit + 1) * passes.shape[1] * block.W.size
         return loss

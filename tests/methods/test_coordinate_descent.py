@@ -82,8 +82,9 @@ def test_more_states_than_two():
 
 
 @pytest.mark.parametrize("refit", [0, 4])
-def test_a_reading_is_the_loss_of_the_block(refit):
-    net, method, layer = make({"refit": refit}, Pixels((1, 0, 0, 0)), layers=1)
+@pytest.mark.parametrize("goodness", ["modulus", "linear"])
+def test_a_reading_is_the_loss_of_the_block(refit, goodness):
+    net, method, layer = make({"refit": refit, "goodness": goodness}, Pixels((1, 0, 0, 0)), layers=1)
     method.step()
     scale = net.blocks[0].y_scale.copy()
     block, x = net.blocks[0], method._fixed_batch(0)
@@ -99,8 +100,8 @@ def test_a_reading_is_the_loss_of_the_block(refit):
     assert method.multiply_adds - before == 2 * (refit + 1) * 40 * block.W.size
     adam = Adam(weights.shape)
     for _ in range(refit):
-        adam.update(0.02, weights, loss_and_gradient(weights, method.xi[0], 8.0, passes, 20)[1])
-    assert found == pytest.approx(loss_and_gradient(weights, method.xi[0], 8.0, passes, 20)[0])
+        adam.update(0.02, weights, loss_and_gradient(weights, method.xi[0], 8.0, passes, 20, goodness)[1])
+    assert found == pytest.approx(loss_and_gradient(weights, method.xi[0], 8.0, passes, 20, goodness)[0])
 
 
 def test_it_opens_the_shutter_and_learns():

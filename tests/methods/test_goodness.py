@@ -11,18 +11,18 @@ from labtrain.methods import goodness as formulas
 from labtrain.methods.goodness import goodness, largest_goodness
 
 
-def loss_and_gradient(W, b, xi, theta, h):
+def loss_and_gradient(W, b, xi, theta, h, kind="modulus"):
     parameters = np.column_stack([W, b])
-    loss, gradient = formulas.loss_and_gradient(parameters, xi, theta, formulas.side_by_side(h), len(h))
+    loss, gradient = formulas.loss_and_gradient(parameters, xi, theta, formulas.side_by_side(h), len(h), kind)
     return loss, gradient[:, :-1], gradient[:, -1]
 
 
 @settings(max_examples=60, deadline=None)
 @given(
     st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(1, 4), st.integers(1, 6), st.integers(1, 5),
-    st.floats(0.1, 20.0),
+    st.floats(0.1, 20.0), st.sampled_from(["modulus", "linear"]),
 )  # fmt: skip
-def test_gradient_equals_finite_differences(seed, n, m, width, fan_in, theta):
+def test_gradient_equals_finite_differences(seed, n, m, width, fan_in, theta, kind):
     rng = np.random.default_rng(seed)
     W, b = rng.standard_normal((width, fan_in)), rng.standard_normal(width)
     xi = rng.standard_normal(width)
@@ -31,11 +31,11 @@ def test_gradient_equals_finite_differences(seed, n, m, width, fan_in, theta):
     z = h @ W.T + b
     if np.abs(z).min() < 1e-3:  # |z| has a kink at 0, where finite differences say nothing
         return
-    _, dW, db = loss_and_gradient(W, b, xi, theta, h)
+    _, dW, db = loss_and_gradient(W, b, xi, theta, h, kind)
     step = 1e-6
 
     def loss(dw, dbias):
-        return loss_and_gradient(W + dw, b + dbias, xi, theta, h)[0]
+        return loss_and_gradient(W + dw, b + dbias, xi, theta, h, kind)[0]
 
     for index in np.ndindex(W.shape):
         e = np.zeros_like(W)
@@ -49,17 +49,18 @@ def test_gradient_equals_finite_differences(seed, n, m, width, fan_in, theta):
         assert db[index] == pytest.approx(numeric, abs=2e-6 * max(1, theta))
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(1, 30))
-def test_goodness_is_a_cosine_below_its_largest_value(seed, width):
+@pytest.mark.parametrize("kind", ["modulus", "linear"])
+@given(seed=st.integers(0, 2**32 - 1), width=st.integers(1, 30))
+def test_goodness_is_a_cosine_below_its_largest_value(kind, seed, width):
     rng = np.random.default_rng(seed)
     xi = rng.standard_normal(width)
     xi /= np.linalg.norm(xi)
-    g = goodness(rng.standard_normal((50, width)), xi)
+    g = goodness(rng.standard_normal((50, width)), xi, kind)
     assert g.shape == (50,)
     assert (np.abs(g) <= 1 + 1e-12).all()
-    assert (g <= largest_goodness(xi) + 1e-12).all()
-    best = np.maximum(xi, 0.0)
-    assert goodness(best, xi) == pytest.approx(largest_goodness(xi))
+    assert (g <= largest_goodness(xi, kind) + 1e-12).all()
+    best = np.maximum(xi, 0.0) if kind == "modulus" else xi
+    assert goodness(best, xi, kind) == pytest.approx(largest_goodness(xi, kind))
 
 
 def test_goodness_ignores_the_size_and_the_signs_of_z():
@@ -69,6 +70,14 @@ def test_goodness_ignores_the_size_and_the_signs_of_z():
     z = rng.standard_normal((5, 7))
     signs = rng.choice([-1.0, 1.0], 7)
     assert goodness(3.0 * z * signs, xi) == pytest.approx(goodness(z, xi))
+
+
+def test_linear_goodness_is_the_cosine_of_z_itself():
+    """z = (3, -4) and xi = (0.6, 0.8): (1.8 - 3.2) / 5; with the modulus (1.8 + 3.2) / 5."""
+    z, xi = np.array([3.0, -4.0]), np.array([0.6, 0.8])
+    assert goodness(z, xi, "linear") == pytest.approx(-0.28)
+    assert goodness(z, xi) == pytest.approx(1.0)
+    assert largest_goodness(xi, "linear") == 1.0
 
 
 def test_loss_is_the_published_one():

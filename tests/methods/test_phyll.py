@@ -42,11 +42,13 @@ def run(method):
 
 @pytest.mark.parametrize("schedule", ["joint", "layerwise"])
 @pytest.mark.parametrize("negatives", ["random", "all", "hardest"])
-def test_it_learns(schedule, negatives):
-    net, method, _ = make({"schedule": schedule, "negatives": negatives, "epochs": 30})
+@pytest.mark.parametrize("goodness", ["modulus", "linear"])
+def test_it_learns(schedule, negatives, goodness):
+    net, method, _ = make({"schedule": schedule, "negatives": negatives, "epochs": 30, "goodness": goodness})
     run(method)
     rows, labels = blobs(seed=0)
     assert (method.scores(net, rows).argmax(axis=1) == labels).mean() > 0.95
+    assert all((best == 1.0) == (goodness == "linear") for best in method.largest_goodness)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,9 @@ def test_layerwise_costs_each_sample_and_label_once_per_layer():
     assert PhyLL(PhyLL.Config()).planned_shots(blocks=2, train=206, validation=0, classes=7) == 2_884
 
 
-@pytest.mark.parametrize("config", [{"schedule": "joint"}, {"schedule": "layerwise", "decay": "cosine"}])
+@pytest.mark.parametrize(
+    "config", [{"schedule": "joint", "goodness": "linear"}, {"schedule": "layerwise", "decay": "cosine"}]
+)
 @pytest.mark.parametrize("after", [1, 3, 5])
 def test_a_restored_state_ends_bit_for_bit_alike(config, after):
     net, method, _ = make(config, validation=9)
