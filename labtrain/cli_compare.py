@@ -31,11 +31,12 @@ def compare(
     """
     from labtrain import comparison
     from labtrain.compare_report import comparison_table, draw
+    from labtrain.compare_settings import load
     from labtrain.progress import Progress
 
     names = [name.strip() for name in methods.split(",") if name.strip()]
     folder = out or Path(f"compare-{config.stem}")
-    found = comparison.compare(comparison.load(config, set_), names, folder, trials, target, Progress)
+    found = comparison.compare(load(config, set_), names, folder, trials, target, Progress)
     draw(found, folder / comparison.FIGURE)
     if as_json:
         print_json(found)

@@ -14,6 +14,9 @@ from labtrain import compared, comparison
 from labtrain.cli import main
 from labtrain.clock import RealClock
 from labtrain.compare_report import comparison_table, plot_comparison, short
+from labtrain.compare_runs import runs_of
+from labtrain.compare_settings import Comparison, load
+from labtrain.config import Loaded
 from labtrain.errors import ConfigError, InputError, Interrupted, RunError
 from labtrain.events import StepDone
 from labtrain.methods.mono_forward import MonoForward
@@ -35,9 +38,9 @@ compare:
 METHODS = ("phyll", "ridge", "mono-forward")
 
 
-def written(folder: Path, text: str = CONFIG) -> comparison.Loaded[comparison.Comparison]:
+def written(folder: Path, text: str = CONFIG) -> Loaded[Comparison]:
     (folder / "toy.yaml").write_text(text, encoding="utf-8")
-    return comparison.load(folder / "toy.yaml")
+    return load(folder / "toy.yaml")
 
 
 def told(found: dict) -> str:
@@ -48,7 +51,7 @@ def told(found: dict) -> str:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[comparison.Loaded, Path, dict]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Loaded, Path, dict]:
     folder = tmp_path_factory.mktemp("compare")
     loaded = written(folder)
     return loaded, folder / "out", comparison.compare(loaded, METHODS, folder / "out")
@@ -56,7 +59,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[comparison.Loade
 
 def test_all_have_the_same_trials_and_settings_of_their_own(finished):
     _, folder, found = finished
-    clock, runs = RealClock(), comparison.runs_of(folder, RealClock())
+    clock, runs = RealClock(), runs_of(folder, RealClock())
     seeds, configs = [], []
     for name in METHODS:
         with Run.open(runs[name], write=False, clock=clock) as run:
@@ -81,7 +84,7 @@ def test_differences_are_paired_and_costs_are_of_a_trial(finished):
     assert (ridge["shots_train"], ridge["shots_per_prediction"], phyll["shots_per_prediction"]) == (32, 1, 4)
     assert mono["shots_train"] == 64
     assert mono["curve"]["shots"][-1] == 64
-    with Run.open(comparison.runs_of(folder, RealClock())["ridge"], write=False, clock=RealClock()) as run:
+    with Run.open(runs_of(folder, RealClock())["ridge"], write=False, clock=RealClock()) as run:
         costs = [run.trials()[trial]["train_cost"]["multiply_adds"] for trial in (0, 1)]
     assert ridge["multiply_adds_train"] == sum(costs) / 2
 
@@ -126,9 +129,9 @@ def test_it_goes_on_where_it_was_stopped_and_ends_as_if_it_had_not_been(finished
 
     with pytest.raises(Interrupted):
         comparison.compare(loaded, METHODS, tmp_path / "out", watch=stops_in_the_second_trial)
-    (begun,) = comparison.runs_of(tmp_path / "out", RealClock()).values()
+    (begun,) = runs_of(tmp_path / "out", RealClock()).values()
     found = comparison.compare(loaded, METHODS, tmp_path / "out")
-    assert comparison.runs_of(tmp_path / "out", RealClock())["phyll"] == begun
+    assert runs_of(tmp_path / "out", RealClock())["phyll"] == begun
     assert [row["accuracies"] for row in found["methods"]] == [row["accuracies"] for row in whole["methods"]]
     assert [row["curve"] for row in found["methods"]] == [row["curve"] for row in whole["methods"]]
 

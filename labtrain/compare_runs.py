@@ -1,0 +1,93 @@
+"""The runs of a comparison in their folder: found again by name, never mixed, begun or gone on with."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import numpy as np
+
+from labtrain import jobs
+from labtrain.clock import Clock
+from labtrain.compared import Diverged, StopAtDivergence, lost
+from labtrain.config import Loaded
+from labtrain.errors import Interrupted, LabtrainError, LinkError, RunError, UnsafeError
+from labtrain.events import Listener
+from labtrain.experiment import Experiment
+from labtrain.runs import Run
+
+log = logging.getLogger("labtrain")
+
+# Not of one method: the rig, the disk or a person ended it, and the next method would fare no better.
+NOT_OF_THE_METHOD = (Interrupted, UnsafeError, LinkError, RunError)
+
+Watch = Callable[[], AbstractContextManager[Listener | None]]
+
+
+def runs_of(folder: Path, clock: Clock) -> dict[str, Path]:
+    """Run folders of a comparison by the name of their method; the first where there are several."""
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if (path / "run.db").exists():
+            with Run.open(path, write=False, clock=clock) as run:
+                found.setdefault(str(run.config.get("run", {}).get("name")), path)
+    return found
+
+
+def refuse_another(folder: Path, experiment: Experiment, clock: Clock) -> None:
+    """A run that was begun with other settings is neither overwritten nor taken for one with these."""
+    with Run.open(folder, write=False, clock=clock) as run:
+        try:
+            run.config_changes(json.loads(experiment.model_dump_json()), jobs.RESUMABLE)
+        except RunError as error:
+            told = str(error).partition("; resume with")[0]
+            raise RunError(f"{told}; move that folder away, or compare in another one with --out DIR") from None
+
+
+def nobody() -> AbstractContextManager[None]:
+    """A watch that listens to nothing."""
+    return nullcontext()
+
+
+def attempt(
+    experiment: Loaded[Experiment], before: Path | None, folder: Path, watch: Watch, clock: Clock
+) -> str | None:
+    """Begin, go on with or leave a run as it is, and say in words what went wrong by fault of the method.
+
+    Raises
+    ------
+    Interrupted, LinkError, UnsafeError, RunError
+        What is no fault of the method.
+    """
+    try:
+        _go_on(experiment, before, folder, watch, clock)
+    except NOT_OF_THE_METHOD:
+        raise
+    except (LabtrainError, ArithmeticError, np.linalg.LinAlgError) as error:
+        log.warning("%s: %s", experiment.value.run.name, error)
+        return str(error)
+    return None
+
+
+def _go_on(experiment: Loaded[Experiment], before: Path | None, folder: Path, watch: Watch, clock: Clock) -> None:
+    """Begin, go on with or leave a run as it is."""
+    overrides = []
+    if before is not None:
+        with Run.open(before, write=False, clock=clock) as run:
+            if (problem := lost(run)) is not None:
+                raise Diverged(problem)
+            changes = run.config_changes(json.loads(experiment.value.model_dump_json()), jobs.RESUMABLE)
+            if run.status == "finished" and not changes:
+                return
+        overrides.append(f"trials.count={experiment.value.trials.count}")
+        if (epochs := getattr(experiment.value.training, "epochs", None)) is not None:
+            overrides.append(f"training.epochs={epochs}")
+    with watch() as listener:
+        listeners: list[Listener] = [*([] if listener is None else [listener]), StopAtDivergence()]
+        if before is None:
+            jobs.train(experiment, folder, listeners, clock)
+        else:
+            jobs.resume(before, overrides, listeners, clock)
