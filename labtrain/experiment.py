@@ -35,6 +35,9 @@ class RunOptions(Section):
     notes: dict[str, str] = Field(default_factory=dict, description="operator, gain knobs, serial numbers, ...")
 
 
+    computer_watts: float | None = Field(
+        None, gt=0, description="that the computer draws, for joules of the digital work, estimated"
+    )
 class Experiment(Section):
     """Everything that defines a run."""
 

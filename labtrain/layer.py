@@ -43,6 +43,8 @@ class LayerInfo:
         Parts of `seconds_per_shot` spent waiting for the physics and recording it, in seconds.
     writes_per_shot : int
         Instrument configuration writes that one shot costs.
+    samples_per_shot : int
+        Numbers that converters give and take for one shot, settling included; 0: not known.
     dead_inputs : tuple of int
         Inputs known to reach no output.
     """
@@ -58,6 +60,7 @@ class LayerInfo:
     integration_s: float = 0.0
     writes_per_shot: int = 1
     dead_inputs: tuple[int, ...] = ()
+    samples_per_shot: int = 0
 
 
 @dataclass(frozen=True)

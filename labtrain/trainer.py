@@ -23,7 +23,7 @@ from labtrain.events import (
 )
 from labtrain.experiment import Experiment
 from labtrain.layer import PhysicalLayer, Recorded, Shots
-from labtrain.ledger import Cost
+from labtrain.ledger import Cost, rig_joules
 from labtrain.rigs.rig import Rig
 from labtrain.runs import Run
 from labtrain.safety import Guard
@@ -251,7 +251,8 @@ def summarise(classes: Sequence[str], trials: Sequence[dict[str, Any]]) -> dict[
         "seconds_physics": total.seconds_physics,
         "seconds_digital": total.seconds_digital,
         "cost": total.as_dict(),
-        "energy_j": {kind: total.energy_j} if (kind := trials[0].get("energy")) else None,
+        "energy_j": rig_joules(trials) or None,
+        "energy_digital_j": {"estimated": total.energy_digital_j} if total.energy_digital_j else None,
         "disturbances": [
             {"trial": index, **happened}
             for index, trial in enumerate(trials)

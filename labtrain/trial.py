@@ -17,7 +17,7 @@ from labtrain.encoding import Encoder
 from labtrain.errors import InputError, MeasurementError
 from labtrain.experiment import Ablation, Experiment, registered
 from labtrain.layer import Averaged, Layer, PhysicalLayer, Shots
-from labtrain.ledger import Cost, Metered
+from labtrain.ledger import Cost, Metered, Work
 from labtrain.methods.labelled import Labelled
 from labtrain.methods.method import Data, Method, Metrics
 from labtrain.methods.ridge import solve
@@ -107,7 +107,8 @@ class Trial:
         self._disturber, self._on_shots = disturber, on_shots
         self.experiment, self.table, self.split, self.seed = experiment, table, parts, seed
         self.clock = clock or RealClock()
-        self.layers = [Metered(layer, self.clock, self._arrived, energy_j) for layer in layers]
+        watts = experiment.rig.total_watts
+        self.layers = [Metered(layer, self.clock, self._arrived, energy_j, watts) for layer in layers]
         self.net = build(
             network or experiment.network,
             experiment.encoding,
@@ -181,10 +182,8 @@ class Trial:
     def cost(self) -> Cost:
         """Everything spent so far."""
         total = sum((layer.cost for layer in self.layers), Cost())
-        return total + Cost(
-            multiply_adds=self.method.multiply_adds,
-            seconds_digital=max(0.0, self.seconds - total.seconds_physics),
-        )
+        work, seconds = Work.of(self.method.multiply_adds), max(0.0, self.seconds - total.seconds_physics)
+        return total + Cost.of_work(work, seconds, self.experiment.run.computer_watts or 0.0)
 
     def planned_shots(self) -> tuple[int, int]:
         """Shots of training, at most, and of the test."""

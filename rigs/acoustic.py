@@ -179,6 +179,7 @@ class AcousticRig(Rig):
         config, sound = self.config, protocol.sound
         shot_s = protocol.tones.shot_frames / config.rate_hz
         batch = max(1, int((config.shot.playback_s - protocol.overhead_s) / shot_s))
+        channels = sound.n_speakers + sound.n_microphones + 2 * sound.has_loopback
         return LayerInfo(
             n_in=sound.n_speakers * len(config.tones),
             n_out=sound.n_microphones * len(protocol.bins) * (1 if config.readout == "modulus" else 2),
@@ -189,6 +190,7 @@ class AcousticRig(Rig):
             simulated=config.simulated or sound.emulated,
             settle_s=config.settle_periods * config.period_s,
             integration_s=config.average_periods * config.period_s,
+            samples_per_shot=protocol.tones.shot_frames * channels,
         )
 
     def _fingerprint(self, sound: SoundInterface, unit: str) -> str:

@@ -35,6 +35,7 @@ class CavityLayer(Layer):
         self.shot = 0  # number of the next shot
         self._clock = clock
         described = json.dumps(asdict(world.parameters), sort_keys=True)
+        frames = (config.settle_periods + config.average_periods) * config.period_frames  # of a converter in its place
         self._info = LayerInfo(
             n_in=world.n_in,
             n_out=world.n_out,
@@ -45,6 +46,7 @@ class CavityLayer(Layer):
             simulated=True,
             settle_s=config.settle_periods * config.period_s,
             integration_s=config.average_periods * config.period_s,
+            samples_per_shot=frames * (world.parameters.speakers + world.parameters.microphones),
         )
 
     @property

@@ -17,7 +17,7 @@ from labtrain.drivers.instrument import Instrument
 from labtrain.drivers.metasurface.metasurface import Metasurface
 from labtrain.drivers.trace import Trace
 from labtrain.drivers.vna.calibration import Calibration
-from labtrain.drivers.vna.vna import Vna
+from labtrain.drivers.vna.vna import Vna, ports_of
 from labtrain.errors import ConfigError, InstrumentError
 from labtrain.layer import Integers, LayerInfo, Shots, ShotSink
 from labtrain.registry import emulator_of
@@ -140,10 +140,20 @@ class MicrowaveRig(Rig):
             simulated=self.config.simulated or any(i.emulated for i in self.instruments.values()),
             settle_s=settle_s,
             integration_s=sweep_s,
+            samples_per_shot=self._samples_per_shot(),
         )
         return MicrowaveLayer(
             "microwave" if number == 0 else f"microwave {number + 1}", bench, code, self._readout, info
         )
+
+    def _samples_per_shot(self) -> int:
+        """Real and imaginary part of each wave behind the IF filter: the receivers of a source, and its reference.
+
+        What a VNA's converters sample before that filter it does not tell.
+        """
+        vna = self.config.vna_config
+        waves = len(vna.s_parameters) + len({ports_of(name)[1] for name in vna.s_parameters})
+        return 2 * waves * len(self.config.frequencies()) * vna.averages
 
     def _room(self) -> tuple[Bench, int, int]:
         """The room without instruments; a driver that is never opened tells what a metasurface would do."""

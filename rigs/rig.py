@@ -32,6 +32,9 @@ from labtrain.sim.disturbances import Known, checked
 log = logging.getLogger("labtrain")
 
 
+Watts = Annotated[float, Field(gt=0)]
+
+
 class RigConfig(Section):
     """Keys that every rig's Config has."""
 
@@ -39,6 +42,15 @@ class RigConfig(Section):
     power_meter: Annotated[DeviceConfig, Registered("drivers", "driver", PowerMeter, "a power meter")] | None = Field(
         None, description="a power meter in the rig's supply, whose joules are kept with a run"
     )
+    watts: Watts | dict[str, Watts] | None = Field(
+        None, description="that the rig draws while it measures, for joules estimated from its time per shot"
+    )
+
+    @property
+    def total_watts(self) -> float:
+        """Sum over the parts; 0 where none are stated."""
+        parts = self.watts if isinstance(self.watts, dict) else {"rig": self.watts or 0.0}
+        return sum(parts.values())
 
     @field_validator("power_meter")
     @classmethod
@@ -126,6 +138,8 @@ class Rig(ABC):
     def layers(self, layers: tuple[Layer, ...]) -> None:
         if self.config.power_meter is not None and self._power is None:
             raise InputError("rig.power_meter: this rig has no instruments that would draw power; leave it out")
+        if self.config.watts is not None and not all(layer.info.seconds_per_shot > 0 for layer in layers):
+            raise InputError("rig.watts: this rig states no time per shot, so its joules are not known; leave it out")
         self._owner = threading.current_thread()
         self._layers = tuple(_Owned(layer, self) for layer in layers)
 

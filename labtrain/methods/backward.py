@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from labtrain.layer import PhysicalLayer
+from labtrain.ledger import Work
 from labtrain.methods.adam import Adam
 from labtrain.methods.end_to_end import EndToEnd, Passed
 from labtrain.methods.method import Data
@@ -78,11 +79,11 @@ class Backward(EndToEnd):
         n_out = block.layer.info.n_out
         dh = dz @ block.W
         ds, beside = dh[:, :n_out], dh[:, n_out:]
-        self.multiply_adds += len(x) * math.prod(block.W.shape)
+        self.multiply_adds += Work(update=len(x) * math.prod(block.W.shape))
         du = np.zeros((len(x), block.layer.info.n_in))
         if slope is not None:
             du = bounded_vjp(slope, told(block, x), ds, block.y_scale, self.config.steepest)
-            self.multiply_adds += len(x) * self.slope_multiply_adds(i)
+            self.multiply_adds += Work(twin=len(x) * self.slope_multiply_adds(i))
         if block.skip and block.skip_carries == "drive":
             du[:, block.drive.carriers(x.shape[1])] += beside
         dx = block.drive.vjp(x, du)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from labtrain.ledger import Work
 from labtrain.methods.end_to_end import EndToEnd, Passed
 from labtrain.methods.method import Data
 from labtrain.methods.perturbation import PerturbationConfig
@@ -62,7 +63,7 @@ class DirectFeedback(EndToEnd):
 
     def errors(self, passed: list[Passed], e: Array) -> list[Array]:
         g = AUGMENTATIONS[self.config.g]
-        self.multiply_adds += len(e) * sum(B.size for B in self.B)
+        self.multiply_adds += Work(update=len(e) * sum(B.size for B in self.B))
         return [*((e @ B.T) * g(p.z) for B, p in zip(self.B, passed, strict=False)), self.at_the_end(e)]
 
     def descend(self, i: int, gradient: Array) -> None:

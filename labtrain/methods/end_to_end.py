@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from labtrain.ledger import Work
 from labtrain.methods import readout
 from labtrain.methods.perturbation import Perturbation
 from labtrain.network import Block
@@ -61,7 +62,7 @@ class EndToEnd(Perturbation):
         scores, labels = readout.logits(passed[-1].z, self.classes), self.data.labels[index]
         errors = self.errors(passed, readout.cross_entropy_gradient(scores, labels))
         gradients = [np.column_stack([dz.T @ p.h, dz.sum(axis=0)]) for dz, p in zip(errors, passed, strict=True)]
-        self.multiply_adds += readout.multiply_adds(self.net, len(index))
+        self.multiply_adds += Work(update=readout.multiply_adds(self.net, len(index)))
         right = float((scores.argmax(axis=1) == labels).mean())
         return float(readout.cross_entropy(scores, labels)), right, gradients
 
@@ -73,7 +74,7 @@ class EndToEnd(Perturbation):
             h = block.inputs(y, x)
             passed.append(Passed(x, h, block.linear(h)))
             x = passed[-1].z
-        self.multiply_adds += readout.multiply_adds(self.net, len(index))
+        self.multiply_adds += Work(forward=readout.multiply_adds(self.net, len(index)))
         return passed
 
     def respond(self, block: Block, x: Array) -> Array:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from labtrain.ledger import Work
 from labtrain.methods import readout
 from labtrain.methods.through_twins import ThroughTwins, ThroughTwinsConfig, multiply_adds
 from labtrain.network import Block
@@ -46,7 +47,7 @@ class InSilico(ThroughTwins):
         twin = self.twins[self.net.blocks.index(block)]
         if twin is None:
             return np.empty((len(x), 0))
-        self.multiply_adds += len(x) * multiply_adds(twin)
+        self.multiply_adds += Work(twin=len(x) * multiply_adds(twin))
         return twin.predict(block.layer.quantise(block.drive(x)))
 
     def _calibrate(self) -> None:
@@ -62,7 +63,7 @@ class InSilico(ThroughTwins):
             if i == 0:
                 self.first = y
             x = block.linear(block.inputs(y, x))
-        self.multiply_adds += readout.multiply_adds(self.net, len(self.data.rows))
+        self.multiply_adds += Work(forward=readout.multiply_adds(self.net, len(self.data.rows)))
 
     def _score(self) -> None:
         """Accuracy as the twins see it, on validation rows or of the passes of this epoch."""
@@ -73,6 +74,6 @@ class InSilico(ThroughTwins):
         x = self.net.encoder.features(rows)
         for block in self.net.blocks:
             x = block.linear(block.inputs(self.respond(block, x), x))
-        self.multiply_adds += readout.multiply_adds(self.net, len(rows))
+        self.multiply_adds += Work(forward=readout.multiply_adds(self.net, len(rows)))
         best = readout.logits(x, self.classes).argmax(axis=1)
         self.accuracy = float((best == self.data.validation_labels).mean())

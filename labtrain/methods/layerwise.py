@@ -18,6 +18,7 @@ from pydantic import Field
 
 from labtrain.config import Section
 from labtrain.errors import ConfigError
+from labtrain.ledger import Work
 from labtrain.methods.adam import Adam
 from labtrain.methods.method import Data, Metrics
 from labtrain.network import Block, PhysicalNetwork
@@ -44,11 +45,11 @@ class Layerwise(ABC):
     config: LayerwiseConfig
     # What a checkpoint keeps beside optimisers and generators; a method adds what it draws or learns.
     KEPT: tuple[str, ...] = ("losses", "steps", "epoch", "block", "trained_epochs", "responses", "validation_responses",
-                             "accuracy", "best", "multiply_adds")  # fmt: skip
+                             "accuracy", "best")  # fmt: skip
 
     def __init__(self, config: LayerwiseConfig) -> None:
         self.config = config
-        self.multiply_adds = 0
+        self.multiply_adds = Work()
 
     # -- what a method fills in ------------------------------------------------------------------------------------
 
@@ -114,6 +115,7 @@ class Layerwise(ABC):
 
     def state(self) -> dict[str, Any]:
         return {name: _own(getattr(self, name)) for name in self.KEPT} | {
+            "multiply_adds": self.multiply_adds.as_dict(),
             "adam": [adam.state() for adam in self.adam],
             "generators": [rng.bit_generator.state for rng in (self.rng, self.order_rng, self.predict_rng)],
         }
@@ -121,6 +123,7 @@ class Layerwise(ABC):
     def restore(self, state: dict[str, Any]) -> None:
         for name in self.KEPT:
             setattr(self, name, _own(state[name]))
+        self.multiply_adds = Work.of(state["multiply_adds"])
         for adam, saved in zip(self.adam, state["adam"], strict=True):
             adam.restore(saved)
         for rng, saved in zip((self.rng, self.order_rng, self.predict_rng), state["generators"], strict=True):
@@ -138,7 +141,7 @@ class Layerwise(ABC):
             self.accuracy = float("nan")  # of the block before; this one has none yet
             # Counted here and not where it is computed: a resume computes it again and must not count it again.
             passes = math.prod(self.responses[i].shape[:2])
-            self.multiply_adds += passes * sum(block.W.size for block in self.net.blocks[:i])
+            self.multiply_adds += Work(forward=passes * sum(block.W.size for block in self.net.blocks[:i]))
         if self._h is None:
             self._h = self.net.blocks[i].inputs(self.responses[i], self._activations(i))
         self._update(i, self._h, self.epoch / planned)
@@ -162,11 +165,12 @@ class Layerwise(ABC):
         rate = c.rate * (0.5 + 0.5 * np.cos(np.pi * progress) if c.decay == "cosine" else 1.0)
         for _ in range(c.inner):
             self.losses[i] = self._descend(i, passes, len(h), rate)
-        self.multiply_adds += 2 * c.inner * passes.shape[1] * self.net.blocks[i].W.size
+        each = c.inner * passes.shape[1] * self.net.blocks[i].W.size
+        self.multiply_adds += Work(forward=each, update=each)
 
     def _forward(self, block: Block, h: Array) -> Array:
         """z of a block, counted."""
-        self.multiply_adds += math.prod(h.shape[:-1]) * block.W.size
+        self.multiply_adds += Work(forward=math.prod(h.shape[:-1]) * block.W.size)
         return block.linear(h)
 
     def _out_of_patience(self, last: bool) -> bool:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from labtrain.config import Section
 from labtrain.network import PhysicalNetwork
+from labtrain.ledger import Work
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -66,7 +67,10 @@ class Method(Protocol):
 
     Config: ClassVar[type[Section]]
     ablations: ClassVar[tuple[str, ...]]
-    multiply_adds: int
+
+    @property
+    def multiply_adds(self) -> Work | int:
+        """Digital multiply-adds so far, those of predictions included; one number where they are not told apart."""
 
     def start(self, net: PhysicalNetwork, data: Data, rng: np.random.Generator) -> None:
         """Bind network and data; `rng` drives everything random in training and prediction."""

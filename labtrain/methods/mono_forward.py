@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from labtrain.ledger import Work
 from labtrain.methods.adam import Adam
 from labtrain.methods.goodness import side_by_side
 from labtrain.methods.layerwise import Layerwise, LayerwiseConfig
@@ -120,13 +121,13 @@ class MonoForward(Layerwise):
         loss, gradient, gradient_M = loss_and_gradients(parameters, M, passes, self.data.labels)
         self.adam[i].update(rate, parameters, gradient)
         self.adam_M[i].update(rate, M, gradient_M)
-        self.multiply_adds += 3 * n * M.size
+        self.multiply_adds += Work(forward=n * M.size, update=2 * n * M.size)
         return loss
 
     def _scores(self, outputs: Iterable[Array]) -> Array:
         """G (n, classes) of the last of these blocks, or summed over them, from z (n, 1, width) of each."""
         found = [self._onward(z[:, 0]) @ M.T for z, M in zip(outputs, self.M, strict=False)]
-        self.multiply_adds += sum(len(G) * M.size for G, M in zip(found, self.M, strict=False))
+        self.multiply_adds += Work(forward=sum(len(G) * M.size for G, M in zip(found, self.M, strict=False)))
         result: Array = found[-1] if self.config.prediction == "last" else np.sum(found, axis=0)
         return result
 

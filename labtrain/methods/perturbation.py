@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from labtrain.config import Section
+from labtrain.ledger import Work
 from labtrain.methods import readout
 from labtrain.methods.method import Data, Metrics
 from labtrain.network import PhysicalNetwork
@@ -60,7 +61,7 @@ class Perturbation(ABC):
 
     def __init__(self, config: PerturbationConfig) -> None:
         self.config = config
-        self.multiply_adds = 0
+        self.multiply_adds = Work()
 
     @property
     @abstractmethod
@@ -121,7 +122,7 @@ class Perturbation(ABC):
 
     def scores(self, net: PhysicalNetwork, rows: Array) -> Array:
         """Logits (n, classes) from one physical pass per row and block."""
-        self.multiply_adds += readout.multiply_adds(net, len(rows))
+        self.multiply_adds += Work(forward=readout.multiply_adds(net, len(rows)))
         return readout.logits(readout.forward(net, rows, self.predict_rng), self.classes)
 
     def state(self) -> dict[str, Any]:
@@ -133,13 +134,14 @@ class Perturbation(ABC):
             "loss": self.loss,
             "accuracy": self.accuracy,
             "first": self.first,
-            "multiply_adds": self.multiply_adds,
+            "multiply_adds": self.multiply_adds.as_dict(),
             "generators": [rng.bit_generator.state for rng in (self.rng, self.order_rng, self.predict_rng)],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        for name in ("steps", "epoch", "order", "right", "loss", "accuracy", "first", "multiply_adds"):
+        for name in ("steps", "epoch", "order", "right", "loss", "accuracy", "first"):
             setattr(self, name, state[name])
+        self.multiply_adds = Work.of(state["multiply_adds"])
         for rng, saved in zip((self.rng, self.order_rng, self.predict_rng), state["generators"], strict=True):
             rng.bit_generator.state = saved
 
@@ -153,7 +155,7 @@ class Perturbation(ABC):
             if i == 0 and self.config.first_block == "once":
                 self.first = y[:, 0]
             x = block.linear(block.inputs(y, x))
-        self.multiply_adds += readout.multiply_adds(self.net, len(self.data.rows))
+        self.multiply_adds += Work(forward=readout.multiply_adds(self.net, len(self.data.rows)))
 
     def logits(self, index: Labels, variants: Array) -> Array:
         """Logits (rows, m, classes) of the training rows `index` with each of m parameter vectors (m, p)."""
@@ -166,7 +168,7 @@ class Perturbation(ABC):
                 y = block.measure(x, self.order_rng)
             h = block.inputs(y, x).swapaxes(0, 1)  # one matrix product for each variant
             x = (h @ parameters[:, :, :-1].swapaxes(1, 2) + parameters[:, None, :, -1]).swapaxes(0, 1)
-        self.multiply_adds += readout.multiply_adds(net, len(index) * m)
+        self.multiply_adds += Work(forward=readout.multiply_adds(net, len(index) * m))
         return readout.logits(x, self.classes)
 
     def losses(self, index: Labels, variants: Array) -> tuple[Array, float]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from labtrain.errors import ConfigError, DataError
+from labtrain.ledger import Work
 from labtrain.methods.goodness import directions, largest_goodness, loss_and_gradient, side_by_side
 from labtrain.methods.hybrids import hybrids
 from labtrain.methods.layerwise import Layerwise, LayerwiseConfig
@@ -80,7 +81,7 @@ class UnsupervisedPhyLL(Layerwise):
         if self.V is None:
             raise ConfigError("the readout of unsupervised PhyLL has not been trained; train to the end first")
         a = _activations(self._predicted(net, net.encoder.features(rows)[:, None, :]))
-        self.multiply_adds += len(rows) * self.V.size
+        self.multiply_adds += Work(forward=len(rows) * self.V.size)
         result: Array = a @ self.V + self.c
         return result
 
@@ -124,7 +125,7 @@ class UnsupervisedPhyLL(Layerwise):
     def _read_out(self, a: Array) -> tuple[Array, Array]:
         """V (widths, classes) and c (classes,) for activations a (n, widths) of the training rows."""
         (n, f), k = a.shape, self.classes
-        self.multiply_adds += n * f * (f + k) + f**3 // 3
+        self.multiply_adds += Work(update=n * f * (f + k) + f**3 // 3)
         return solve(a, np.eye(k)[self.data.labels], self.config.penalty)
 
     def _layerwise_accuracy(self, last: int) -> float:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from labtrain.errors import ConfigError
+from labtrain.ledger import Work
 from labtrain.methods.adam import Adam
 from labtrain.methods.goodness import loss_and_gradient, side_by_side
 from labtrain.methods.method import Data, Metrics
@@ -113,7 +114,7 @@ class PhysicalTuning(PhyLL):
             self._measure(i)
             self._h = None
             passes = math.prod(self.responses[i].shape[:2])
-            self.multiply_adds += passes * sum(block.W.size for block in self.net.blocks[:i])
+            self.multiply_adds += Work(forward=passes * sum(block.W.size for block in self.net.blocks[:i]))
         return super().step()
 
     def state(self) -> dict[str, Any]:
@@ -153,5 +154,6 @@ class PhysicalTuning(PhyLL):
             _, gradient = loss_and_gradient(parameters, self.xi[i], c.theta, passes, len(h), c.goodness)
             adam.update(c.rate, parameters, gradient)
         loss, _ = loss_and_gradient(parameters, self.xi[i], c.theta, passes, len(h), c.goodness)
-        self.multiply_adds += 2 * (c.refit + 1) * passes.shape[1] * block.W.size
+        each = (c.refit + 1) * passes.shape[1] * block.W.size
+        self.multiply_adds += Work(forward=each, update=each)
         return loss

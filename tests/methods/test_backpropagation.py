@@ -8,6 +8,7 @@ import pytest
 from labtrain.controls import Off, RandomWaves
 from labtrain.errors import ConfigError
 from labtrain.layer import Averaged
+from labtrain.ledger import Work
 from labtrain.methods.backpropagation import Backpropagation
 from labtrain.network import DriveConfig
 from tests.methods.perturbed import Quiet, make, run, same_end, slopes
@@ -65,7 +66,7 @@ def test_a_derivative_costs_no_shot_and_no_digital_work():
     before = method.multiply_adds
     method.errors(passed, np.ones((9, 3)))
     assert layer.shot == shots + 9
-    assert method.multiply_adds - before == 9 * net.blocks[1].W.size
+    assert method.multiply_adds == before + Work(update=9 * net.blocks[1].W.size)
 
 
 @pytest.mark.parametrize(("decay", "rates"), [("none", [5e-3] * 4), ("cosine", [5e-3, 3.75e-3, 1.25e-3])])
