@@ -66,19 +66,20 @@ class Flips:
 
     def __init__(self, reduced: Complex, ports: int, change: Array, share: Array, gain: float) -> None:
         self.points, self.ports, self.pixels = len(reduced), ports, reduced.shape[1] - ports
-        self._references = [_reference(reduced, ports, change, share, gain, state) for state in range(len(change))]
+        self.change = change
+        self.references = [_reference(reduced, ports, change, share, gain, state) for state in range(len(change))]
 
     def s_parameters(self, patterns: States, pairs: Sequence[tuple[int, int]]) -> Complex:
         """S-parameters (n, len(pairs), points) of patterns (n, pixels) for pairs (to, from), counted from 1."""
         to, source = np.array(pairs, dtype=np.int64).reshape(-1, 2).T - 1
         out = np.empty((self.points, len(patterns), len(pairs)), dtype=np.complex128)
-        for members, state, count in self._alike(patterns):
-            out[:, members] = self._flipped(patterns[members], state, count)[:, :, to, source]
+        for members, state, count in self.alike(patterns):
+            out[:, members] = self._s(patterns[members], state, count)[:, :, to, source]
         return np.ascontiguousarray(out.transpose(1, 2, 0))
 
-    def _alike(self, patterns: States) -> list[tuple[slice | States, int, int]]:
+    def alike(self, patterns: States, chunk: int = CHUNK) -> list[tuple[slice | States, int, int]]:
         """Patterns with equally many flips from the same reference: their rows, its state, the number of flips."""
-        states = len(self._references)
+        states = len(self.references)
         if len(patterns) == 1:  # shot by shot every microsecond counts
             counts = np.bincount(patterns[0], minlength=states)
             state = int(counts.argmax())
@@ -90,22 +91,30 @@ class Flips:
         for each in np.unique(kind):
             count, state = divmod(int(each), states)
             rows = np.flatnonzero(kind == each)
-            found += [(rows[start : start + CHUNK], state, count) for start in range(0, len(rows), CHUNK)]
+            found += [(rows[start : start + chunk], state, count) for start in range(0, len(rows), chunk)]
         return found
 
-    def _flipped(self, patterns: States, state: int, count: int) -> Complex:
+    def _s(self, patterns: States, state: int, count: int) -> Complex:
         """S (points, n, ports, ports) of patterns that all have `count` flips from one reference."""
-        reference, n = self._references[state], len(patterns)
+        reference, n = self.references[state], len(patterns)
         if count == 0:
             return np.repeat(reference.s, n, axis=1)
+        _, matrix, coupling = self.flipped(patterns, state, count)
+        moved = np.linalg.solve(matrix, coupling)
+        return np.asarray(reference.s + np.ascontiguousarray(coupling.swapaxes(-1, -2)) @ moved)
+
+    def flipped(self, patterns: States, state: int, count: int) -> tuple[States, Complex, Complex]:
+        """Of patterns that all have `count` flips from one reference, what equation (4) needs.
+
+        Flipped pixels (n, k), diag(1/d) + G_kk (points, n, k, k), and their coupling (points, n, k, ports).
+        """
+        reference, n = self.references[state], len(patterns)
         row, column = np.nonzero(patterns != state)
         flipped = column.reshape(n, count)
         square = (flipped[:, :, None] * self.pixels + flipped[:, None, :]).ravel()
         matrix = reference.green.take(square, axis=1).reshape(self.points, n, count * count)
         matrix[:, :, :: count + 1] += reference.inverse_change[patterns[row, column]].reshape(n, count)
-        coupling = reference.coupling.take(flipped, axis=1)
-        moved = np.linalg.solve(matrix.reshape(self.points, n, count, count), coupling)
-        return np.asarray(reference.s + np.ascontiguousarray(coupling.swapaxes(-1, -2)) @ moved)
+        return flipped, matrix.reshape(self.points, n, count, count), reference.coupling.take(flipped, axis=1)
 
 
 def _reference(reduced: Complex, ports: int, change: Array, share: Array, gain: float, state: int) -> Reference:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from labtrain.errors import InputError
+from labtrain.sim.changes import differences
 from labtrain.sim.disturbances import Event, Events, Known, checked
 from labtrain.sim.enclosure import Enclosure
 from labtrain.sim.microwave_disturbances import Altered, altered, known, own
@@ -173,6 +174,42 @@ class MicrowaveWorld:
         states, f, now = self._patterns(np.asarray(patterns)), _frequencies(frequencies_hz), self._after(shot)
         return self._enclosure.unreduced(_stuck(states, now), now.moved_m, f * now.stretch)
 
+    def differences(
+        self,
+        patterns: ArrayLike,
+        pixels: States,
+        states: States,
+        shot: int,
+        frequencies_hz: ArrayLike,
+        ports: Sequence[tuple[int, int]],
+    ) -> tuple[Complex, Complex]:
+        """What a shot would answer to patterns, without noise, and by how much changes of some pixels would move that.
+
+        Parameters
+        ----------
+        patterns : array_like, (n, n_pixels)
+            All of them taken for the same shot.
+        pixels, states : ndarray, (n, changes, together)
+            Pixels that change together, -1 where there are fewer, and their new states. A stuck pixel stays.
+        shot : int
+        frequencies_hz : array_like, (points,)
+        ports : sequence of (to, from)
+
+        Returns
+        -------
+        s : ndarray, (n, len(ports), points), complex128
+        moved : ndarray, (n, changes, len(ports), points), complex128
+            S-parameters after each change, less s.
+        """
+        rows, f, now = self._patterns(np.asarray(patterns)), _frequencies(frequencies_hz), self._after(shot)
+        self._check_ports(ports)
+        for pixel, state in now.stuck:
+            states = np.where(pixels == pixel, state, states)
+        room = self._enclosure.reduced(f * now.stretch, now.moved_m)
+        s, moved = differences(room, _stuck(rows, now), pixels, states, _connected(ports, now))
+        gain = self._receivers.gain(self.seed, shot, ports, now)[:, None]
+        return gain * s, gain * moved
+
     def restart(self, seed: int) -> None:
         """Shot 0 again, with this seed for noise and drift; disturbances are undone, the pattern stays."""
         self.seed = seed
@@ -250,9 +287,8 @@ class MicrowaveWorld:
         """Successive shots during which nothing happens."""
         now, s = self._after(first_shot), None
         if power_dbm is not None:
-            connected = [(now.antenna_of[to - 1] + 1, now.antenna_of[source - 1] + 1) for to, source in ports]
             room = self._enclosure.reduced(f * now.stretch, now.moved_m)
-            s = room.s_parameters(_stuck(patterns, now), connected)
+            s = room.s_parameters(_stuck(patterns, now), _connected(ports, now))
         return self._receivers.read(
             s,
             ports,
@@ -275,14 +311,22 @@ class MicrowaveWorld:
             raise InputError(f"microwave world: a pixel has states 0 to {2**self.bits - 1}, got others")
         return whole
 
-    def _check(self, ports: Sequence[tuple[int, int]], if_bandwidth_hz: float, averages: int) -> None:
+    def _check_ports(self, ports: Sequence[tuple[int, int]]) -> None:
         for to, source in ports:
             if not (1 <= to <= self.n_ports and 1 <= source <= self.n_ports):
                 raise InputError(f"microwave world: no S-parameter ({to}, {source}), ports are 1 to {self.n_ports}")
+
+    def _check(self, ports: Sequence[tuple[int, int]], if_bandwidth_hz: float, averages: int) -> None:
+        self._check_ports(ports)
         if not (math.isfinite(if_bandwidth_hz) and if_bandwidth_hz > 0) or averages < 1:
             raise InputError(
                 f"microwave world: IF bandwidth {if_bandwidth_hz:g} Hz and {averages} averages must be positive"
             )
+
+
+def _connected(ports: Sequence[tuple[int, int]], now: Altered) -> list[tuple[int, int]]:
+    """Antennas, counted from 1, to which these ports lead."""
+    return [(now.antenna_of[to - 1] + 1, now.antenna_of[source - 1] + 1) for to, source in ports]
 
 
 def _stuck(patterns: States, now: Altered) -> States:

@@ -84,11 +84,14 @@ class Receivers:
             cables = np.array([self._cables(seed, first_shot + row, altered) for row in range(n)]).reshape(n, 1, 1, 2)
             true = np.ascontiguousarray(s).view(np.float64).reshape(factor.shape)
             if any(altered.antenna_db):
-                antennas = [[altered.antenna_of[port - 1] for port in pair] for pair in ports]
-                db = np.array([sum(altered.antenna_db[antenna] for antenna in pair) for pair in antennas])
-                true = 10.0 ** (db / 20.0)[:, None, None] * true
+                true = 10.0 ** (_antennas_db(ports, altered) / 20.0)[:, None, None] * true
             readings += _product(_product(cables, factor), true)
         return np.asarray(readings.view(np.complex128)[..., 0])
+
+    def gain(self, seed: int, shot: int, ports: Sequence[tuple[int, int]], altered: Altered) -> Complex:
+        """By which cables and antennas multiply the S-parameters of a shot, without noise: (pairs,)."""
+        cables = complex(*self._cables(seed, shot, altered))
+        return np.asarray(cables * 10.0 ** (_antennas_db(ports, altered) / 20.0))
 
     def _cables(self, seed: int, shot: int, altered: Altered) -> tuple[float, float]:
         """Complex gain at a shot: real and imaginary part."""
@@ -117,6 +120,12 @@ class Receivers:
                 self._walks.clear()
             self._walks[key] = float(philox(seed, DRIFT, which).standard_normal(step).sum())
         return self._walks[key]
+
+
+def _antennas_db(ports: Sequence[tuple[int, int]], altered: Altered) -> Array:
+    """Gain of the cables of the two antennas of each pair, (pairs,)."""
+    antennas = [[altered.antenna_of[port - 1] for port in pair] for pair in ports]
+    return np.array([sum(altered.antenna_db[antenna] for antenna in pair) for pair in antennas])
 
 
 def _product(a: Array, b: Array) -> Array:
