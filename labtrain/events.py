@@ -51,6 +51,14 @@ class TrialStarted:
 
 
 @dataclass(frozen=True)
+class StartTested:
+    """The test rows have been measured with what trial `index` inherited, before its first step."""
+
+    index: int
+    accuracy: float
+
+
+@dataclass(frozen=True)
 class ShotsArrived:
     """`shots` more shots are logged; `trial_shots` since the trial began."""
 
@@ -114,6 +122,7 @@ Event = (
     | Commissioning
     | Counted
     | TrialStarted
+    | StartTested
     | ShotsArrived
     | Disturbed
     | StepDone

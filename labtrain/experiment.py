@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from labtrain import config
-from labtrain.config import Loaded, Registered, Section
+from labtrain.config import InputPath, Loaded, Registered, Section
 from labtrain.datasets.table import SplitOptions
 from labtrain.disturbances import DisturbanceConfig, refuse_unknown
 from labtrain.network import EncodingConfig, NetworkConfig
@@ -24,6 +24,9 @@ class Trials(Section):
 
     count: int = Field(5, ge=1)
     first_seed: int = Field(0, ge=0, description="trials use first_seed, first_seed + 1, ...")
+    start_from: InputPath | None = Field(
+        None, description="folder of a finished run; each trial begins with what the same trial of it has learned"
+    )
 
 
 class RunOptions(Section):
@@ -32,12 +35,12 @@ class RunOptions(Section):
     name: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]+$", description="of the run folder; default: the file's")
     checkpoint_s: float = Field(5.0, ge=0, description="seconds between checkpoints; 0: after every step")
     threads: int = Field(1, ge=1, description="of the linear algebra; more help only very wide networks")
-    notes: dict[str, str] = Field(default_factory=dict, description="operator, gain knobs, serial numbers, ...")
-
-
     computer_watts: float | None = Field(
         None, gt=0, description="that the computer draws, for joules of the digital work, estimated"
     )
+    notes: dict[str, str] = Field(default_factory=dict, description="operator, gain knobs, serial numbers, ...")
+
+
 class Experiment(Section):
     """Everything that defines a run."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from time import gmtime, strftime
 from typing import Any, Protocol
 
-from labtrain import commissioning, provenance
+from labtrain import commissioning, provenance, warm_start
 from labtrain import config as configuration
 from labtrain.asking import at_terminal
 from labtrain.clock import Clock, RealClock
@@ -31,6 +31,7 @@ from labtrain.safety import Guard, NotMadeSafe, signals_held
 from labtrain.storage import disk_errors, write_bytes
 from labtrain.trainer import Trainer
 from labtrain.trial import Trial, load_table
+from labtrain.warm_start import Earlier
 
 log = logging.getLogger("labtrain")
 
@@ -41,6 +42,7 @@ SUMMARY = "summary.json"
 RESUMABLE = (
     "training.epochs",
     "trials.count",
+    "trials.start_from",  # the same run in another place, which its hashes say
     "run.checkpoint_s",
     "run.notes",
     "rig.vna.address",  # the same instruments, which say so themselves, on another connector
@@ -119,15 +121,18 @@ def train(
     with naming_lines(loaded):
         table = load_table(experiment)
         _check_trials(experiment, table)
+        earlier = warm_start.earlier_run(experiment, table, clock)
         rig = open_rig(experiment, clock, trace_io, loaded.source)
     with Guard("nothing was measured", {"rig": rig.safe}, defers=False) as guard, naming_lines(loaded), rig:
         rig.check = guard.check
         check_trace(rig)
-        _check_network(experiment, rig, table)
+        _check_network(experiment, rig, table, earlier)
         data = {
             "data": table.fingerprint,
             "table": {"classes": table.classes, "feature_names": table.feature_names, "inputs": table.inputs},
         }
+        if earlier is not None:
+            data |= {warm_start.KEY: earlier.provenance}
         guard.defer()
         name = experiment.run.name or loaded.source.stem
         with new_run(Path(runs), name, experiment, origin(loaded, rig) | data, clock) as run:
@@ -135,7 +140,7 @@ def train(
             for key, value in experiment.run.notes.items():
                 run.note(f"{key}: {value}", kind="config")
             run.log_environment(rig.environment())
-            return _carry_out(experiment, table, rig, run, guard, listeners, RunStarted(run.folder))
+            return _carry_out(experiment, table, rig, run, guard, listeners, RunStarted(run.folder), earlier)
 
 
 def resume(
@@ -151,7 +156,8 @@ def resume(
     ----------
     folder : path of a run folder
     overrides : sequence of ``"section.key=value"``
-        Only training.epochs, trials.count, run.checkpoint_s, run.notes and addresses of instruments may change.
+        Only training.epochs, trials.count, run.checkpoint_s, run.notes, addresses of instruments and the place of
+        trials.start_from may change.
     trace_io : path, optional
         File for every byte to and from the instruments.
 
@@ -166,6 +172,7 @@ def resume(
         experiment = stored_experiment(run, overrides)
         text, parsed = configuration.dump(experiment), json.loads(experiment.model_dump_json())
         changes = run.config_changes(parsed, RESUMABLE)
+        earlier = warm_start.resumed(run, experiment, clock)
         _refuse_less(run, experiment)
         if run.status == "finished" and not changes:
             log.warning("%s: finished already, nothing is left to do", folder)
@@ -181,7 +188,7 @@ def resume(
             run.adopt_config(text, parsed, RESUMABLE)
             run.log_environment(rig.environment())
             begins = RunStarted(run.folder, True, tuple(changes))
-            return _carry_out(experiment, table, rig, run, guard, listeners, begins)
+            return _carry_out(experiment, table, rig, run, guard, listeners, begins, earlier)
 
 
 def check(loaded: Loaded[Experiment]) -> None:
@@ -215,8 +222,9 @@ def plan(loaded: Loaded[Experiment]) -> dict[str, Any]:
 def _plan(experiment: Experiment, source: Path) -> dict[str, Any]:
     table = load_table(experiment)
     _check_trials(experiment, table)
+    earlier = warm_start.earlier_run(experiment, table, RealClock())
     with open_rig(experiment, config_file=source) as rig:
-        trial = _check_network(experiment, rig, table)
+        trial = _check_network(experiment, rig, table, earlier)
         info = rig.layers[0].info
         commission = rig.commissioning_shots
     parts, (train_shots, test_shots) = trial.split, trial.planned_shots()
@@ -288,9 +296,11 @@ def _check_trials(experiment: Experiment, table: Table) -> None:
         split(table, experiment.dataset, experiment.trials.first_seed + index)
 
 
-def _check_network(experiment: Experiment, rig: Rig, table: Table) -> Trial:
+def _check_network(experiment: Experiment, rig: Rig, table: Table, earlier: Earlier | None = None) -> Trial:
     """The first trial, unstarted: data, network and method must fit this rig before a run is made or a shot spent."""
     trial = Trial.begin(experiment, rig, experiment.trials.first_seed, table=table, commission=False)
+    if earlier is not None:
+        earlier.hand_on(trial, 0)
     warn(experiment.disturbances, experiment.training, sum(trial.planned_shots()))
     for block in trial.net.blocks:
         driven = block.drive.inputs.tolist()
@@ -337,14 +347,21 @@ def check_identity(run: Run, rig: Rig, table: Table) -> None:
 
 
 def _carry_out(
-    experiment: Experiment, table: Table, rig: Rig, run: Run, guard: Guard, told: Sequence[Listener], begins: RunStarted
+    experiment: Experiment,
+    table: Table,
+    rig: Rig,
+    run: Run,
+    guard: Guard,
+    told: Sequence[Listener],
+    begins: RunStarted,
+    earlier: Earlier | None = None,
 ) -> dict[str, Any]:
     """Train, write summary and figures."""
     started = rig.clock.monotonic()
     with status_kept(run, rig, told, begins) as listeners:
         try:
             commissioning.commission(rig, run, guard, listeners)
-            summary = Trainer(experiment, table, rig, run, guard, listeners).train()
+            summary = Trainer(experiment, table, rig, run, guard, listeners, earlier).train()
         finally:
             safe_first(rig)
         finish(run, summary, rig.clock.monotonic() - started)

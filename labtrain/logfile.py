@@ -20,6 +20,7 @@ from labtrain.events import (
     RunFinished,
     RunStarted,
     ShotsArrived,
+    StartTested,
     StepDone,
     Testing,
     TrialFinished,
@@ -108,6 +109,8 @@ class LogFile:
                 how = f"goes on after {done} shots" if done else "begins"
                 plan = f"at most {planned} shots" if done < planned else f"more than the {planned} of one training"
                 log.info("%s %s: %s", trial_name(event.index, event.count, event.seed), how, plan)
+            case StartTested():
+                log.info("trial %d: begins at %s of the test rows", event.index, percent(event.accuracy))
             case Disturbed(what=what):
                 during = "in the test" if what.step == "test" else f"in step {what.step}"
                 log.info("trial %d: disturbed from shot %d on, %s: %s", event.index, what.shot, during, what.text)

@@ -225,6 +225,21 @@ class PhysicalNetwork:
         for block, saved in zip(self.blocks, state["blocks"], strict=True):
             block.restore(saved)
 
+    def inherit(self, state: dict[str, Any]) -> None:
+        """Begin with what another network had learned when its :meth:`state` gave this; nothing is clipped yet.
+
+        Raises
+        ------
+        RunError
+            If the shapes do not fit this network.
+        """
+        self.restore(state)
+        for number, block in enumerate(self.blocks, start=1):
+            size, mine = np.size(() if block.physical is None else block.physical), block.layer.parameters.size
+            if size not in (0, mine):
+                raise RunError(f"block {number}: {size} physical parameters were saved, its layer has {mine}")
+            block.drive.clipped = block.drive.mapped = 0
+
     def save(self, path: str | Path) -> None:
         """Write everything learned to an .npz file (no pickles inside)."""
         text, arrays = pack(self.state())

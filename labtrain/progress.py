@@ -27,6 +27,7 @@ from labtrain.events import (
     RunFinished,
     RunStarted,
     ShotsArrived,
+    StartTested,
     StepDone,
     Testing,
     TrialFinished,
@@ -115,6 +116,10 @@ class Progress:
                     return
             case TrialStarted():
                 self._trial, self._metrics, self._stage = event, None, "measuring"
+            case StartTested():
+                if not self.quiet:
+                    self._say(f"trial {event.index} begins at {percent(event.accuracy)} of the test rows")
+                return
             case Disturbed():
                 if not self.quiet:
                     self._say(self._disturbed(event))

@@ -71,6 +71,9 @@ def summary_table(summary: dict[str, Any]) -> RenderableType:
 
     span = f"; trials from {points(min(trials))} to {points(max(trials))}" if several else "; one trial, spread unknown"
     row("test accuracy", summary["test_accuracy"], summary["test_accuracy_sd"], f"the trained network{span}", "bold")
+    if summary.get("start_accuracy") is not None:
+        inherited = "what it inherited (trials.start_from), before its first step"
+        row("at the start", summary["start_accuracy"], summary["start_accuracy_sd"], inherited)
     for key, name, meaning in ABLATIONS:
         if summary.get(key) is not None:
             row(name, summary[key], summary.get(f"{key}_sd"), meaning)

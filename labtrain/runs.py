@@ -233,6 +233,10 @@ class Run(ShotLog):
         rows = self._db.rows("SELECT trial, results FROM trials ORDER BY trial")
         return {trial: json.loads(results) for trial, results in rows}
 
+    def trial_digests(self) -> dict[int, str]:
+        """SHA-256 of the final arrays of the saved trials, by number."""
+        return dict(self._db.rows("SELECT trial, sha256 FROM trials ORDER BY trial"))
+
     def trial_state(self, trial: int) -> Any:
         """Final state of a saved trial.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,6 +16,7 @@ from labtrain.events import (
     Event,
     Listener,
     ShotsArrived,
+    StartTested,
     StepDone,
     Testing,
     TrialFinished,
@@ -54,6 +55,8 @@ class Trainer:
         Asked after every chunk of shots and every step whether someone wants to stop.
     listeners : sequence of callables
         Get every event of labtrain.events.
+    earlier : callable (index) -> state of a trial, optional
+        Of another run: what each trial inherits before its first step.
     """
 
     def __init__(
@@ -64,13 +67,15 @@ class Trainer:
         run: Run,
         guard: Guard,
         listeners: Sequence[Listener] = (),
+        earlier: Callable[[int], dict[str, Any]] | None = None,
     ) -> None:
         self.experiment, self.table, self.rig, self.run = experiment, table, rig, run
+        self._earlier = earlier
         self.guard, self.clock, self.listeners = guard, rig.clock, listeners
         self._index = 0
         self._goal = 0
         self._step = 0
-        self._testing = False
+        self._phase: str | None = None  # before the first step, or after the last
         self._shots = 0
         self._saved_at = 0.0
 
@@ -119,12 +124,14 @@ class Trainer:
             self._step = kept["steps"] if kept else 0
             trial = self._begin(self._epochs(), self.run.trial_state(index) if kept else None)
             self._checkpoint(trial)
+        if trial.inherited and trial.start is None:
+            self._test_start(trial)
         self._steps(trial)
         if self._goal != self._epochs() and not self.run.replaying:
             trial = self._begin(self._epochs(), trial.state())
             self._checkpoint(trial)
             self._steps(trial)
-        self._testing = True
+        self._phase = "test"
         self._emit(Testing(index))
         verdict = trial.test()
         for name in self.experiment.chosen_ablations:
@@ -136,7 +143,7 @@ class Trainer:
 
     def _begin(self, goal: int, state: dict[str, Any] | None) -> Trial:
         """The trial on its way to `goal`, from a state if there is one."""
-        self._goal, self._testing, experiment = goal, False, self.experiment
+        self._goal, self._phase, experiment = goal, None, self.experiment
         if goal != self._epochs():
             training = experiment.training.model_copy(update={"epochs": goal})
             experiment = experiment.model_copy(update={"training": training})
@@ -148,11 +155,21 @@ class Trainer:
         if state is not None:
             trial.restore(state)
             trial.remember((chunk.layer, chunk.shots) for chunk in self.run.seen(self._index))
+        elif self._earlier is not None:
+            trial.inherit(self._earlier(self._index))
         self._shots = trial.cost.shots
         ablations = len(experiment.chosen_ablations)
         count, planned = experiment.trials.count, sum(trial.planned_shots())
         self._emit(TrialStarted(self._index, count, seed, planned, self._shots, ablations))
         return trial
+
+    def _test_start(self, trial: Trial) -> None:
+        """Measure the test rows with what was inherited."""
+        self._phase = "start"
+        start = trial.test_start()
+        self._phase = None
+        self._emit(StartTested(self._index, start.accuracy))
+        self._checkpoint(trial)
 
     def _steps(self, trial: Trial) -> None:
         """Train to the goal.
@@ -179,12 +196,15 @@ class Trainer:
     def _keep(self, trial: Trial, verdict: Verdict) -> None:
         """Results of a trial, and its final state: predictions and a later continuation start from there."""
         kept = self.run.trials().get(self._index)
-        tested = Cost(**kept["test_cost"]) if kept else Cost()  # before the trial went on; its state counts it too
+        start = trial.start
+        # Tests before this one, of what was inherited and before the trial went on: its state counts them too.
+        tested = Cost(**kept["test_cost"]) if kept else Cost() if start is None else start.cost
         results = {
             "seed": verdict.seed,
             "goal": self._goal,
             "steps": self._step,
             "accuracy": verdict.accuracy,
+            "start_accuracy": None if start is None else start.accuracy,
             "confusion": verdict.confusion().tolist(),
             "ablations": verdict.ablations,
             "test_values_held_at_border": verdict.clipped,
@@ -193,6 +213,7 @@ class Trainer:
             "train_cost": (verdict.train_cost - tested).as_dict(),
             "test_cost": (verdict.test_cost + tested).as_dict(),
             "disturbances": outcomes(trial.happened, self._accuracies()),
+            "twins": getattr(trial.method, "twin_costs", []),
             "energy": None if self.rig.power is None else self.rig.power.kind,
         }
         state = trial.state()
@@ -208,7 +229,7 @@ class Trainer:
         return Recorded(layer, self._log, self.run.replay)
 
     def _log(self, name: str, shots: Shots, state: dict[str, Any]) -> None:
-        step = "test" if self._testing else self._step + 1
+        step = self._phase or self._step + 1
         self.run.append(name, step, shots, state, self.rig.environment(), trial=self._index)
 
     def _on_shots(self, shots: int) -> None:
@@ -225,7 +246,8 @@ def summarise(classes: Sequence[str], trials: Sequence[dict[str, Any]]) -> dict[
     """The summary of a run from the results of its trials: means over trials, sums of costs.
 
     Keys: ``test_accuracy`` and ``test_accuracy_sd`` (sample standard deviation over trials; None for one trial),
-    ``test_accuracy_per_trial``, ``seeds``, ``per_class``, one accuracy for each ablation, shots, seconds and costs.
+    ``test_accuracy_per_trial``, the same of ``start_accuracy`` (None unless trials inherited something), ``seeds``,
+    ``per_class``, one accuracy for each ablation, shots, seconds and costs.
     """
     accuracies = [trial["accuracy"] for trial in trials]
     confusion = np.sum([trial["confusion"] for trial in trials], axis=0)
@@ -233,10 +255,14 @@ def summarise(classes: Sequence[str], trials: Sequence[dict[str, Any]]) -> dict[
     train = sum((Cost(**trial["train_cost"]) for trial in trials), Cost())
     test = sum((Cost(**trial["test_cost"]) for trial in trials), Cost())
     total = train + test
+    starts = [trial["start_accuracy"] for trial in trials if trial.get("start_accuracy") is not None]
     summary: dict[str, Any] = {
         "test_accuracy": float(np.mean(accuracies)),
         "test_accuracy_sd": float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else None,
         "test_accuracy_per_trial": accuracies,
+        "start_accuracy": float(np.mean(starts)) if starts else None,
+        "start_accuracy_sd": float(np.std(starts, ddof=1)) if len(starts) > 1 else None,
+        "start_accuracy_per_trial": starts or None,
         "seeds": [trial["seed"] for trial in trials],
         "per_class": {name: float(confusion[i, i] / rows[i]) if rows[i] else None for i, name in enumerate(classes)},
         "confusion": confusion.tolist(),
@@ -251,6 +277,7 @@ def summarise(classes: Sequence[str], trials: Sequence[dict[str, Any]]) -> dict[
         "seconds_physics": total.seconds_physics,
         "seconds_digital": total.seconds_digital,
         "cost": total.as_dict(),
+        "twins": trials[0].get("twins", []),
         "energy_j": rig_joules(trials) or None,
         "energy_digital_j": {"estimated": total.energy_digital_j} if total.energy_digital_j else None,
         "disturbances": [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,20 @@ class Verdict:
         return table
 
 
+@dataclass(frozen=True)
+class Start:
+    """What the test rows say of an inherited network before its first step.
+
+    Parameters
+    ----------
+    accuracy : float
+    cost : Cost
+    """
+
+    accuracy: float
+    cost: Cost
+
+
 class Trial:
     """A network in training on one split.
 
@@ -127,6 +141,8 @@ class Trial:
             table.labels[parts.validation],
         )
         self.method.start(self.net, data, np.random.default_rng([seed, 2]))
+        self.inherited = False
+        self.start: Start | None = None
         self.seconds = 0.0
         self.steps = 0
         self.history: list[Metrics] = []
@@ -189,7 +205,7 @@ class Trial:
         """Shots of training, at most, and of the test."""
         blocks, classes, repeats = len(self.net.blocks), len(self.table.classes), self.experiment.rig.repeats
         train = self.method.planned_shots(blocks, len(self.split.train), len(self.split.validation), classes)
-        test = len(self.split.test) * self.method.shots_per_prediction(blocks, classes)
+        test = len(self.split.test) * self.method.shots_per_prediction(blocks, classes) * (1 + self.inherited)
         return repeats * train, repeats * test
 
     def remember(self, shots: Iterable[tuple[str, Shots]]) -> None:
@@ -212,6 +228,29 @@ class Trial:
             self._disturber.after_shots()
         if self._on_shots is not None:
             self._on_shots(shots)
+
+    def inherit(self, state: dict[str, Any]) -> None:
+        """Begin with what another trial had learned when its :meth:`state` gave this, and train from there.
+
+        Learned are weights, ranges of drives, scales of responses, physical parameters and what the method names; it
+        measures anew and takes all its steps again. The random numbers are those of a fresh trial of this seed.
+
+        Raises
+        ------
+        RunError
+            If the shapes do not fit this network.
+        """
+        self.net.inherit(state["net"])
+        self.method.inherit(state["method"])
+        self.inherited = True
+
+    def test_start(self) -> Start:
+        """Measure the test rows with what was inherited, before the first step."""
+        before = self.cost
+        scores, _ = self._test_scores()
+        accuracy = float((scores.argmax(axis=1) == self.table.labels[self.split.test]).mean())
+        self.start = Start(accuracy, self.cost - before)
+        return self.start
 
     def step(self) -> Metrics | None:
         """Do the method's next step; None when training is over."""
@@ -242,7 +281,7 @@ class Trial:
             return self.method.scores(self.net, rows)
 
     def _check_trained(self) -> None:
-        if self.steps == 0:
+        if self.steps == 0 and not self.inherited:
             raise InputError("the network of this trial has not been trained; call fit() first")
 
     def predict(self, rows: Array) -> list[str]:
@@ -260,19 +299,25 @@ class Trial:
     def test(self) -> Verdict:
         """Measure the test rows, once."""
         rows, labels = self.table.features[self.split.test], self.table.labels[self.split.test]
-        self._check_trained()
         if self._disturber is not None:
             self._disturber.before_test()
-        before, started = self.cost, self.clock.monotonic()
-        with blas_threads(self.experiment.run.threads):
-            if isinstance(self.method, Labelled):
-                goodness = self.method.goodness_per_block(self.net, rows)
-                scores = goodness.sum(axis=0)
-            else:
-                goodness, scores = None, self.method.scores(self.net, rows)
-        self.seconds += self.clock.monotonic() - started
+        before = self.cost
+        scores, goodness = self._test_scores()
         clipped = int(self.net.encoder.scaler.outside(rows).sum())
         return Verdict(self.seed, scores, labels, clipped, goodness, before, self.cost - before)
+
+    def _test_scores(self) -> tuple[Array, Array | None]:
+        """Scores (n_test, classes) of the test rows, and goodness (blocks, n_test, classes) where there is any."""
+        self._check_trained()
+        rows, started = self.table.features[self.split.test], self.clock.monotonic()
+        try:
+            with blas_threads(self.experiment.run.threads):
+                if isinstance(self.method, Labelled):
+                    goodness = self.method.goodness_per_block(self.net, rows)
+                    return goodness.sum(axis=0), goodness
+                return self.method.scores(self.net, rows), None
+        finally:
+            self.seconds += self.clock.monotonic() - started
 
     def ablation(self, name: Ablation, check: Callable[[], None] | None = None) -> float:
         """Test accuracy of the same trial with the physics replaced; to be called after :meth:`test`.
@@ -326,6 +371,8 @@ class Trial:
             "seed": self.seed,
             "seconds": self.seconds,
             "steps": self.steps,
+            "inherited": self.inherited,
+            "start": None if self.start is None else asdict(self.start),
             "net": self.net.state(),
             "method": self.method.state(),
             "layers": [layer.state() for layer in self.layers],
@@ -336,6 +383,9 @@ class Trial:
     def restore(self, state: dict[str, Any]) -> None:
         """Return to a state that :meth:`state` gave."""
         self.seconds, self.steps = state["seconds"], state["steps"]
+        self.inherited = state.get("inherited", False)  # trials of before do not tell
+        if (start := state.get("start")) is not None:
+            self.start = Start(start["accuracy"], Cost(**start["cost"]))
         self.net.restore(state["net"])
         self.method.restore(state["method"])
         if self._disturber is not None:

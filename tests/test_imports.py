@@ -36,7 +36,9 @@ FLOORS = (
     ("asking", "formatting", "pace", "plots", "progress", "report", "logfile", "commissioning", "jobs", "inference",
      "stop", "backends", "devices", "discover", "driver_list", "emulate", "emulate_options", "talk", "measuring",
      "recording", "export", "survey", "survey_figures", "survey_report", "twin_report", "calibrating", "new_driver",
-     "statistics", "comparison", "compared", "compare_report", "compare_runs", "compare_settings"),
+     "statistics", "comparison", "compared", "compare_report", "compare_runs", "compare_settings",
+     "warm_start",
+     "tuning"),
     ("cli", "cli_common", "cli_compare", "cli_devices", "cli_lab", "cli_new", "cli_twin", "__main__"),
 )  # fmt: skip
 # Third-party packages that the lowest floors may use, deferred imports included.

@@ -47,6 +47,7 @@ class DirectFeedback(EndToEnd):
 
     Config = DirectFeedbackConfig
     config: DirectFeedbackConfig
+    LEARNED = ("B",)
 
     def start(self, net: PhysicalNetwork, data: Data, rng: np.random.Generator) -> None:
         super().start(net, data, rng)

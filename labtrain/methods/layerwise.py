@@ -20,7 +20,7 @@ from labtrain.config import Section
 from labtrain.errors import ConfigError
 from labtrain.ledger import Work
 from labtrain.methods.adam import Adam
-from labtrain.methods.method import Data, Metrics
+from labtrain.methods.method import Data, Inheriting, Metrics
 from labtrain.network import Block, PhysicalNetwork
 
 Array = NDArray[np.float64]
@@ -39,7 +39,7 @@ class LayerwiseConfig(Section):
     )
 
 
-class Layerwise(ABC):
+class Layerwise(Inheriting, ABC):
     """Order, bookkeeping and state of local training, one block after the other."""
 
     config: LayerwiseConfig
@@ -80,7 +80,7 @@ class Layerwise(ABC):
         """What the next block receives of z (..., width)."""
         return z
 
-    def _trained(self, i: int) -> None:  # noqa: B027  most methods have nothing left to do then
+    def _trained(self, i: int) -> None:
         """Called when block `i` has had its last epoch."""
 
     def _weights(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -9,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labtrain.config import Section
-from labtrain.network import PhysicalNetwork
 from labtrain.ledger import Work
+from labtrain.network import PhysicalNetwork
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -66,6 +67,7 @@ class Method(Protocol):
     """
 
     Config: ClassVar[type[Section]]
+    LEARNED: ClassVar[tuple[str, ...]]
     ablations: ClassVar[tuple[str, ...]]
 
     @property
@@ -92,3 +94,20 @@ class Method(Protocol):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Return to a state that :meth:`state` gave, after :meth:`start` with the same network and data."""
+
+    def inherit(self, state: dict[str, Any]) -> None:
+        """Begin with what another training had learned when its :meth:`state` gave this, after :meth:`start`.
+
+        That is what `LEARNED` names: all that :meth:`scores` needs beside the network. Measured responses, moments of
+        optimisers and counters stay those of a fresh start, so that training measures and does everything anew.
+        """
+
+
+class Inheriting:
+    """How methods inherit: attributes that the state has under their own names."""
+
+    LEARNED: ClassVar[tuple[str, ...]] = ()
+
+    def inherit(self, state: dict[str, Any]) -> None:
+        for name in self.LEARNED:
+            setattr(self, name, deepcopy(state[name]))  # some are updated in place

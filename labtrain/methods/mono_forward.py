@@ -73,6 +73,7 @@ class MonoForward(Layerwise):
 
     Config = MonoForwardConfig
     config: MonoForwardConfig
+    LEARNED = ("M",)
     ablations = ("off", "random", "shuffled", "no_skip")
 
     # -- the Method interface --------------------------------------------------------------------------------------

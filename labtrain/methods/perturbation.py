@@ -18,7 +18,7 @@ from pydantic import Field
 from labtrain.config import Section
 from labtrain.ledger import Work
 from labtrain.methods import readout
-from labtrain.methods.method import Data, Metrics
+from labtrain.methods.method import Data, Inheriting, Metrics
 from labtrain.network import PhysicalNetwork
 
 Array = NDArray[np.float64]
@@ -54,7 +54,7 @@ def unflatten(net: PhysicalNetwork, w: Array) -> list[Array]:
     return [part.reshape(*w.shape[:-1], *block.parameters.shape) for part, block in zip(parts, net.blocks, strict=True)]
 
 
-class Perturbation(ABC):
+class Perturbation(Inheriting, ABC):
     """Everything but the update: subclasses say how many passes one takes, and do it."""
 
     ablations: ClassVar[tuple[str, ...]] = ("off", "random", "shuffled", "no_skip")

@@ -37,6 +37,7 @@ class PhyLL(Labelled):
     Config = PhyLLConfig
     config: PhyLLConfig
     KEPT = (*Labelled.KEPT, "xi")
+    LEARNED = ("xi",)
 
     def start(self, net: PhysicalNetwork, data: Data, rng: np.random.Generator) -> None:
         super().start(net, data, rng)

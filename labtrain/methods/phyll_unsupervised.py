@@ -51,6 +51,7 @@ class UnsupervisedPhyLL(Layerwise):
     Config = UnsupervisedPhyLLConfig
     config: UnsupervisedPhyLLConfig
     KEPT = (*Layerwise.KEPT, "xi", "V", "c")
+    LEARNED = ("xi", "V", "c")
     ablations = ("off", "random", "shuffled", "no_skip")
 
     # -- the Method interface --------------------------------------------------------------------------------------

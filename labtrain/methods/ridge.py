@@ -16,7 +16,8 @@ from pydantic import Field
 
 from labtrain.config import Section
 from labtrain.errors import ConfigError
-from labtrain.methods.method import Data, Metrics
+from labtrain.ledger import Work
+from labtrain.methods.method import Data, Inheriting, Metrics
 from labtrain.network import PhysicalNetwork
 
 Array = NDArray[np.float64]
@@ -53,20 +54,22 @@ def solve(H: Array, Y: Array, penalty: float) -> tuple[Array, Array]:
     return weights, Y.mean(axis=0) - mean @ weights
 
 
-class Ridge:
+class Ridge(Inheriting):
     """Trains a readout of the first block's responses in one step."""
 
     Config = RidgeConfig
+    LEARNED = ("weights", "intercept")
     ablations = ("off", "random", "shuffled")
 
     def __init__(self, config: RidgeConfig) -> None:
         self.config = config
-        self.multiply_adds = 0
+        self.multiply_adds = Work()
 
     def start(self, net: PhysicalNetwork, data: Data, rng: np.random.Generator) -> None:
         if len(net.blocks) != 1:
             raise ConfigError(f"network.layers: {len(net.blocks)}, the ridge readout has one; set network.layers: 1")
         self.net, self.data, self.rng = net, data, rng
+        self.solved = False
         self.weights: Array | None = None
         self.intercept: Array = np.zeros(len(net.encoder.classes))
 
@@ -81,13 +84,15 @@ class Ridge:
         return np.concatenate([columns[name] for name in self.config.features], axis=1)
 
     def step(self) -> Metrics | None:
-        if self.weights is not None:
+        if self.solved:
             return None
         block = self.net.blocks[0]
         x = self.net.encoder.features(self.data.rows)
         H = self._features(x, block.learn(x[:, None, :], self.rng)[:, 0])
         self.weights, self.intercept = solve(H, np.eye(len(self.intercept))[self.data.labels], self.config.penalty)
-        self.multiply_adds += H.shape[0] * H.shape[1] * (H.shape[1] + len(self.intercept)) + H.shape[1] ** 3 // 3
+        self.solved = True
+        n, f = H.shape
+        self.multiply_adds += Work(update=n * f * (f + len(self.intercept)) + f**3 // 3)
         rows, labels, on = self.data.rows, self.data.labels, "training"
         scores = H @ self.weights + self.intercept
         if len(self.data.validation_rows):
@@ -102,19 +107,21 @@ class Ridge:
             raise ConfigError("the ridge readout has not been trained; call step() first")
         x = net.encoder.features(rows)
         H = self._features(x, net.blocks[0].measure(x[:, None, :], self.rng)[:, 0])
-        self.multiply_adds += H.shape[0] * self.weights.size
+        self.multiply_adds += Work(forward=H.shape[0] * self.weights.size)
         result: Array = H @ self.weights + self.intercept
         return result
 
     def state(self) -> dict[str, Any]:
         return {
+            "solved": self.solved,
             "weights": self.weights,
             "intercept": self.intercept,
-            "multiply_adds": self.multiply_adds,
+            "multiply_adds": self.multiply_adds.as_dict(),
             "rng": self.rng.bit_generator.state,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         self.weights, self.intercept = state["weights"], state["intercept"]
-        self.multiply_adds = state["multiply_adds"]
+        self.solved = state.get("solved", self.weights is not None)  # runs of before do not tell
+        self.multiply_adds = Work.of(state["multiply_adds"])
         self.rng.bit_generator.state = state["rng"]
