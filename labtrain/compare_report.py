@@ -12,13 +12,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from labtrain.formatting import percent, points
+from labtrain.formatting import percent, points, short
 from labtrain.plots import INK, MIDDLE, empty_figure, save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NAME = 20  # columns for the name of a method
+TRIED = 42  # columns for the accuracies of its candidates
 STYLES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
@@ -45,8 +46,9 @@ def comparison_table(found: dict[str, Any]) -> RenderableType:
         *_notes(rows),
     ]
     problems = [f"{row['name']}: {row['problem']}" for row in rows if row["problem"]]
-    texts = [Text(text, overflow="fold") for text in [*problems, *notes]]
-    return Group(reached, Text(), cost, Text(), *texts) if cost.rows else Group(reached, Text(), *texts)
+    tables = [table for table in (reached, cost, _tuning(rows)) if table.rows]
+    texts = [Text(text, overflow="fold") for text in [*problems, *notes, *_tuning_notes(found)]]
+    return Group(*(part for table in tables for part in (table, Text())), *texts)
 
 
 def _table(*headings: str) -> Table:
@@ -84,15 +86,6 @@ def _to_target(shots: Sequence[int | None]) -> str:
     return mean if len(known) == len(shots) else f"{mean} ({len(known)}/{len(shots)})"
 
 
-def short(value: float) -> str:
-    """Three digits, thousands as k, millions as M, ...: ``0.12``, ``950``, ``12.3k``."""
-    for unit in ("", "k", "M", "G", "T"):
-        if abs(value) < 999.5 or unit == "T":
-            break
-        value /= 1000
-    return f"{value:.3g}{unit}" if abs(value) < 999.5 else f"{value:.0f}{unit}"
-
-
 def _notes(rows: Sequence[dict[str, Any]]) -> list[str]:
     told = []
     good = [row for row in rows if not row["problem"]]
@@ -103,6 +96,48 @@ def _notes(rows: Sequence[dict[str, Any]]) -> list[str]:
             told.append("With (n/m): n of the m trials reached it, the mean is theirs.")
     if kinds := sorted({row["energy"] for row in good if row["energy"] and row["energy"] != "measured"}):
         told.append(f"*: {', '.join(kinds)}, not measured.")
+    return told
+
+
+def _tuning(rows: Sequence[dict[str, Any]]) -> Table:
+    """What each candidate reached, and what trying them cost."""
+    table = _table(
+        "candidate\nchosen", "accuracy of each candidate\non the tuning splits, %", "shots,\ntuning", "time,\ns"
+    )
+    for row in rows:
+        if (tuning := row.get("tuning")) is not None:
+            tried = [one["accuracy"] for one in tuning["candidates"]]
+            accuracies = "  ".join("failed" if accuracy is None else points(accuracy) for accuracy in tried)
+            table.add_row(
+                "\n".join(wrap(row["name"], NAME)),
+                "none" if tuning["chosen"] is None else f"{tuning['chosen']} of {len(tried)}",
+                "\n".join(wrap(accuracies, TRIED)),
+                short(tuning["shots"]),
+                short(tuning["seconds"]),
+            )
+    return table
+
+
+def _tuning_notes(found: dict[str, Any]) -> list[str]:
+    """The budget, what was chosen, and why candidates failed."""
+    rows = [row for row in found["methods"] if row.get("tuning") is not None]
+    if not rows:
+        return []
+    trials, first = found["tuning"]["trials"], found["tuning"]["first_seed"]
+    count, seeds = len(rows[0]["tuning"]["candidates"]), f"seeds {first} to {first + trials - 1}"
+    told = [
+        f"Tuning: {count} candidate{'s' * (count != 1)} of each method on "
+        + (f"{trials} trials ({seeds})" if trials > 1 else f"1 trial (seed {first})")
+        + "; the most accurate was compared. What tuning cost is not among the other costs."
+    ]
+    for row in rows:
+        for number, tried in enumerate(row["tuning"]["candidates"], 1):
+            if number == row["tuning"]["chosen"]:
+                told.append(
+                    f"{row['name']} has candidate {number}: {', '.join(tried['settings']) or 'nothing changed'}"
+                )
+            elif tried["problem"] and row["tuning"]["chosen"] is not None:  # else the row says so itself
+                told.append(f"{row['name']}, candidate {number} failed: {tried['problem']}")
     return told
 
 

@@ -24,6 +24,7 @@ from labtrain.errors import InputError
 from labtrain.experiment import Experiment
 from labtrain.storage import disk_errors, write_bytes
 from labtrain.trial import load_table
+from labtrain.tuning import all_out, tune
 
 RESULT, FIGURE = "compare.json", "compare.png"
 
@@ -44,7 +45,7 @@ def compare(
     methods : sequence of str
         Names, see :func:`of_method`; differences are to the first.
     folder : path
-        Of the comparison: a run folder for each method, ``compare.json``, ``compare.png``.
+        Of the comparison: a run folder for each method, ``compare.json``, ``compare.png``, ``tuning``.
     trials : int, optional
         Instead of ``trials.count``.
     target : float
@@ -54,7 +55,8 @@ def compare(
 
     Returns
     -------
-    dict, also written to ``compare.json``; see :func:`labtrain.compared.collect`
+    dict, also written to ``compare.json``; see :func:`labtrain.compared.collect`; and ``tuning``, its settings, in the
+    row of each method what :func:`labtrain.tuning.tune` tells; None where nothing was tuned
 
     Raises
     ------
@@ -67,20 +69,26 @@ def compare(
     clock, folder = clock or RealClock(), Path(folder)
     if not methods or len(set(methods)) < len(methods):
         raise InputError(f"--methods {','.join(methods)}: needs names of methods, each once; as in phyll,ridge")
-    wanted = {name: of_method(loaded, name, trials) for name in methods}
+    tuned = tune(loaded, methods, folder, trials, watch or nobody, clock)
+    problems = {name: all_out(told) for name, told in tuned.items() if told["chosen"] is None}
+    chosen = {name: told["chosen"] or 1 for name, told in tuned.items()}
+    wanted = {name: of_method(loaded, name, trials, chosen.get(name)) for name in methods}
     for experiment in wanted.values():
         jobs.check(experiment)
     runs = runs_of(folder, clock)
-    for name in (name for name in methods if name in runs):
+    todo = [name for name in methods if name not in problems]
+    for name in (name for name in todo if name in runs):
         refuse_another(runs[name], wanted[name].value, clock)
-    problems: dict[str, str] = {}
-    for name, experiment in wanted.items():
-        if (problem := attempt(experiment, runs.get(name), folder, watch or nobody, clock)) is not None:
+    for name in todo:
+        if (problem := attempt(wanted[name], runs.get(name), folder, watch or nobody, clock)) is not None:
             problems[name] = problem
     experiments = {name: experiment.value for name, experiment in wanted.items()}
     found = collect(
         experiments, runs_of(folder, clock), problems, target, share_of_test(experiments[methods[0]]), clock
     )
+    found["tuning"] = None if loaded.value.compare.tuning is None else loaded.value.compare.tuning.model_dump()
+    for row in found["methods"]:
+        row["tuning"] = tuned.get(row["name"])
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_bytes(folder / RESULT, (json.dumps(found, indent=2, allow_nan=False) + "\n").encode())
