@@ -127,6 +127,7 @@ class RoomBench(Bench):
         self.world, self._clock = world, clock
         self._frequencies_hz, self._vna, self._elements = frequencies_hz, vna, elements
         self._surface = surface
+        self._moved = _inverted(elements, surface.n_pixels)
 
     @property
     def seconds_per_shot(self) -> tuple[float, float, float]:
@@ -147,10 +148,9 @@ class RoomBench(Bench):
             blocks: list[Complex] = []
             while done < len(patterns) and done - first < LARGEST and (not blocks or self._clock.monotonic() < until):
                 block = patterns[done : done + BLOCK]
-                moved = np.where(self._elements >= 0, block[:, self._elements], 0)
                 blocks.append(
                     self.world.respond(
-                        moved,
+                        self._shown(block),
                         self.shot,
                         self._frequencies_hz,
                         ports,
@@ -162,6 +162,34 @@ class RoomBench(Bench):
                 self.shot += len(block)
                 done += len(block)
             yield Readings(np.concatenate(blocks), np.ones(done - first, dtype=np.int64), started_s)
+
+    def differences(self, patterns: States, pixels: States, states: States) -> tuple[Complex, Complex]:
+        """What the next shot would read of patterns (n, n_pixels) without noise, and by how much changes move that.
+
+        Parameters
+        ----------
+        patterns : ndarray, (n, n_pixels)
+        pixels, states : ndarray, (n, changes, together)
+            Pixels that change together, -1 where there are fewer, and their new states.
+
+        Returns
+        -------
+        s : ndarray, (n, s_parameters, points), complex128
+        moved : ndarray, (n, changes, s_parameters, points), complex128
+        """
+        shape = (*pixels.shape[:2], -1)
+        return self.world.differences(
+            self._shown(patterns),
+            np.where(pixels[..., None] >= 0, self._moved[pixels], -1).reshape(shape),
+            np.repeat(states, self._moved.shape[1], axis=2),
+            self.shot,
+            self._frequencies_hz,
+            [ports_of(name) for name in self._vna.s_parameters],
+        )
+
+    def _shown(self, patterns: States) -> States:
+        """States of the pixels of the room, (n, world pixels)."""
+        return np.where(self._elements >= 0, patterns[:, self._elements], 0)
 
     def restart(self, seed: int) -> None:
         self.shot = 0
@@ -176,3 +204,12 @@ class RoomBench(Bench):
     def restore(self, state: dict[str, Any]) -> None:
         self.shot = int(state["shot"])
         self.world.restore(state["world"])
+
+
+def _inverted(elements: States, n_pixels: int) -> States:
+    """Pixels of the room that each pixel moves, (n_pixels, most that any moves); -1 where there are fewer."""
+    moved = [np.flatnonzero(elements == pixel) for pixel in range(n_pixels)]
+    found = np.full((n_pixels, max(len(members) for members in moved)), -1, dtype=np.int64)
+    for pixel, members in enumerate(moved):
+        found[pixel, : len(members)] = members
+    return found

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
+from labtrain.errors import InputError
 from labtrain.layer import Array, Integers, Layer, LayerInfo, Shots, check_drive
-from labtrain.rigs.microwave_bench import Bench
+from labtrain.rigs.microwave_bench import BLOCK, Bench, RoomBench
 from labtrain.rigs.microwave_readout import Readout
 from labtrain.rigs.pixel_code import PixelCode
 
@@ -43,6 +45,32 @@ class MicrowaveLayer(Layer):
         self._readout.check_ready()
         for told, readings in self._bench.paired(self.code.quantise(x), self.code.states(x)):
             yield Shots(told, *self._readout(readings.s), readings.attempts, readings.started_s)
+
+    def vjp(self, x: ArrayLike, dy: ArrayLike) -> Array:
+        """In the place of the derivatives that pixels do not have: exact differences to neighbouring levels.
+
+        At the level that carries a drive, (y(level + 1) - y(level - 1)) / (x(level + 1) - x(level - 1)), one-sided at
+        the ends (:mod:`labtrain.rigs.pixel_steps`); of the room as it stands at the next shot, without noise. A value
+        whose pixels are all stuck has none.
+        """
+        if not isinstance(self._bench, RoomBench):
+            return super().vjp(x, dy)
+        self._readout.check_ready()
+        drive, vector = check_drive(x, self.code.n_in, self.name), np.asarray(dy, dtype=np.float64)
+        if vector.shape != (len(drive), self._readout.n_out):
+            raise InputError(
+                f"{self.name}: the vector of the product has shape {vector.shape}, needed "
+                f"{(len(drive), self._readout.n_out)}"
+            )
+        dx = np.empty_like(drive)
+        for start in range(0, len(drive), BLOCK):
+            rows = slice(start, start + BLOCK)
+            steps = self.code.steps(drive[rows])
+            patterns = self.code.states(drive[rows])
+            moves = self._readout.moves(*self._bench.differences(patterns, steps.pixels, steps.states))
+            along = steps.weights * (moves @ vector[rows, :, None])[..., 0]
+            dx[rows] = along @ np.eye(self.code.n_in)[steps.inputs]
+        return dx
 
     @property
     def parameters(self) -> Integers:

@@ -80,6 +80,28 @@ class Readout:
         y = (self.unscaled(s) - offset) / scale
         return y, np.broadcast_to(sigma, y.shape)
 
+    def moves(self, s: Complex, moved: Complex) -> Array:
+        """By how much responses move where S-parameters do: exact differences, no slopes.
+
+        Parameters
+        ----------
+        s : ndarray, (n, s_parameters, points)
+        moved : ndarray, (n, changes, s_parameters, points)
+
+        Returns
+        -------
+        ndarray, (n, changes, n_out)
+
+        Raises
+        ------
+        InstrumentError
+            If there is no scale yet.
+        """
+        self.check_ready()
+        assert self._scaling is not None  # just checked
+        after = self.unscaled((s[:, None] + moved).reshape(-1, *s.shape[1:])).reshape(*moved.shape[:2], self.n_out)
+        return (after - self.unscaled(s)[:, None]) / self._scaling[1]
+
     def check_ready(self) -> None:
         """Raise InstrumentError unless there is a scale."""
         if self._scaling is None:

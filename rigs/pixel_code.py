@@ -23,6 +23,7 @@ from pydantic import Field, field_validator
 
 from labtrain.config import Section
 from labtrain.errors import ConfigError, InputError
+from labtrain.rigs.pixel_steps import Steps, StepTable, joined
 
 Array = NDArray[np.float64]
 States = NDArray[np.int64]
@@ -182,6 +183,15 @@ class PixelCode:
         for columns, _, words, values in self._groups:
             carried[:, columns] = values[self._levels(x[:, columns], len(words))]
         return carried
+
+    def steps(self, x: Array) -> Steps:
+        """From the words that carry drives (shots, n_in) to those of the levels next to them."""
+        return joined(
+            [
+                StepTable(words, values).steps(columns, places, self._levels(x[:, columns], len(words)))
+                for columns, places, words, values in self._groups
+            ]
+        )
 
     @property
     def parameters(self) -> States:

@@ -64,6 +64,60 @@ def test_the_published_code_has_its_first_word_for_the_minimum_alone():
     assert one.quantise(carried).tolist() == carried.tolist()
 
 
+@pytest.mark.parametrize(
+    ("kind", "bits", "pixel_bits"),
+    [
+        ("gray", 1, 1),
+        ("gray", 4, 1),
+        ("thermometer", 5, 1),
+        ("binary", 3, 1),
+        ("base4", 4, 1),
+        ("published", 2, 1),
+        ("gray", 4, 2),
+        ("thermometer", 4, 2),
+        ("binary", 4, 2),
+        ("gray", 6, 3),
+    ],
+)
+def test_steps_lead_to_the_words_of_neighbouring_levels(kind, bits, pixel_bits):
+    one = code(15, pixel_bits, kind=kind, bits=bits, inputs=2, shuffle_seed=1)
+    values = np.unique(one.quantise(np.linspace(0, 1, 5000)[:, None].repeat(2, 1)))
+    last = len(values) - 1
+    x = np.stack([values, values[::-1]], axis=1)
+    steps = one.steps(x)
+    assert (steps.pixels.shape[2] == 1) == (kind in ("gray", "thermometer"))
+    assert sorted(steps.inputs.tolist()) == ([0, 1] if last == 1 else [0, 0, 1, 1])
+    for row in range(len(x)):
+        weight = {}  # of each pattern, in the derivative with respect to each input
+        for step, column in enumerate(steps.inputs.tolist()):
+            changed = one.states(x[row : row + 1])[0]
+            for pixel, state in zip(steps.pixels[row, step], steps.states[row, step], strict=True):
+                if pixel >= 0:
+                    assert changed[pixel] != state
+                    changed[pixel] = state
+            weight[column, changed.tobytes()] = steps.weights[row, step]
+        for column, level in ((0, row), (1, last - row)):
+            ends = max(level - 1, 0), min(level + 1, last)
+            for end, sign in zip(ends, (-1, 1), strict=True):
+                moved = x[row : row + 1].copy()
+                moved[0, column] = values[end]
+                if end != level:
+                    found = weight[column, one.states(moved)[0].tobytes()]
+                    assert found == pytest.approx(sign / (values[ends[1]] - values[ends[0]]))
+
+
+def test_steps_of_words_of_several_lengths():
+    one = code(11, kind="binary", bits=(1, 3, 1, 4))
+    steps = one.steps(np.array([[0.0, 3 / 7, 1.0, 7 / 15]]))
+    assert steps.inputs.tolist() == [0, 2, 1, 1, 3, 3]
+    assert [[p for p in step if p >= 0] for step in steps.pixels[0].tolist()] == [
+        *([0], [4]),
+        *([1, 2, 3], [3]),
+        *([5, 6, 7, 8], [8]),
+    ]
+    assert steps.weights[0].tolist() == pytest.approx([1, -1, 3.5, -3.5, 7.5, -7.5])
+
+
 def test_inputs_may_have_words_of_their_own():
     one = code(11, kind="binary", bits=(1, 3, 1, 4))
     assert one.n_in == 4 and one.spare.tolist() == [9, 10]
