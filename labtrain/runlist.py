@@ -45,6 +45,8 @@ class RunSummary:
 def list_runs(root: Path, clock: Clock) -> list[RunSummary]:
     """Summaries of all folders in `root`, by name; what cannot be read as a run is listed with its reason.
 
+    A folder of runs, as a comparison has them beside its own, is none that is broken: to be listed by itself.
+
     Raises
     ------
     RunError
@@ -53,8 +55,12 @@ def list_runs(root: Path, clock: Clock) -> list[RunSummary]:
     if not root.exists():
         raise RunError(f"{root}: no such folder; name the folder that holds the run folders with --runs DIR")
     with disk_errors(root):
-        folders = sorted(path for path in root.iterdir() if path.is_dir())
+        folders = sorted(path for path in root.iterdir() if path.is_dir() and not _holds_runs(path))
     return [_summary(folder, clock) for folder in folders]
+
+
+def _holds_runs(folder: Path) -> bool:
+    return not (folder / "run.db").exists() and any(folder.glob("*/run.db"))
 
 
 def _summary(folder: Path, clock: Clock) -> RunSummary:

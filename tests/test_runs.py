@@ -621,6 +621,7 @@ def test_broken_runs_are_listed_with_their_reason(tmp_path: Path) -> None:
     create(tmp_path / "b").close()
     (tmp_path / "b" / "run.db").write_bytes(b"x" * 5000)
     (tmp_path / "file").touch()
+    create(tmp_path / "folder-of-runs" / "d").close()
     a, b, c = list_runs(tmp_path, RealClock())
     assert (a.status, b.status) == ("broken", "broken")
     assert "not a run folder (it has no run.db)" in a.problem and "run.db is corrupt" in b.problem
