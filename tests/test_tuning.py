@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from labtrain import comparison, jobs, tuning
 from labtrain.clock import RealClock
 from labtrain.compare_report import comparison_table
 from labtrain.compare_runs import runs_of
-from labtrain.compare_settings import Comparison, load
-from labtrain.config import Loaded
+from labtrain.compare_settings import Comparison, TuningOptions, load, of_candidate
+from labtrain.config import Loaded, loads
 from labtrain.errors import ConfigError, InputError, Interrupted, RunError
 from labtrain.events import StepDone
 from labtrain.methods.mono_forward import MonoForward
@@ -252,3 +253,20 @@ def test_the_table_tells_budget_choice_and_cost(finished):
 def test_untuned_comparisons_tell_nothing_of_tuning(finished):
     found = finished[2] | {"tuning": None, "methods": [row | {"tuning": None} for row in finished[2]["methods"]]}
     assert "uning" not in told(found)
+
+
+def test_the_documentation_is_right():
+    page = (Path(__file__).parent.parent / "docs/compare.md").read_text(encoding="utf-8")
+    section = page.partition("\n## Tuning\n")[2].partition("\n## ")[0]
+    (example,) = re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)
+    lab = CONFIG.partition("compare:")[0]
+    options = loads(lab + example, Comparison).value.compare
+    assert tuning.candidates_each(options, ["phyll", "ridge"]) == 3
+    for name in ("phyll", "ridge"):
+        for number in (1, 2, 3):
+            of_candidate(loads(lab + example, Comparison), name, number)
+    defaults = {
+        **{f"compare.tuning.{key}": str(field.default) for key, field in TuningOptions.model_fields.items()},
+        "compare.methods.NAME.candidates": "`[]`",
+    }
+    assert dict(re.findall(r"^\| `(.+?)` \| (.+?) \|", section, re.MULTILINE)) == defaults
