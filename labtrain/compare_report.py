@@ -14,12 +14,14 @@ from rich.text import Text
 
 from labtrain.formatting import percent, points, short
 from labtrain.plots import INK, MIDDLE, empty_figure, save
+from labtrain.twin_report import fitted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NAME = 20  # columns for the name of a method
 TRIED = 42  # columns for the accuracies of its candidates
+MARKS = {"measured": "", "estimated": "*", "emulated": "**"}  # of joules
 STYLES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
@@ -30,8 +32,11 @@ def comparison_table(found: dict[str, Any]) -> RenderableType:
     reached = _table("accuracy, %", "minus the first", f"shots to {percent(found['target'])}", "needs a model")
     cost = _table(
         "shots,\ntraining", "of a pre-\ndiction", "physics,\ns", "digital,\ns", "multiply-adds,\ntraining",
-        "of a pre-\ndiction", "energy,\nJ",
+        "of a pre-\ndiction",
     )  # fmt: skip
+    ledger = _table(
+        "writes", "converter\nsamples", "multiply-adds,\nforward", "update", "twin", "rig,\nJ", "digital,\nJ"
+    )
     for row in rows:
         name = "\n".join(wrap(row["name"], NAME))
         needs = "yes" if row["needs_model"] else "no"
@@ -40,13 +45,14 @@ def comparison_table(found: dict[str, Any]) -> RenderableType:
         else:
             reached.add_row(name, *_reached(row), needs)
             cost.add_row(name, *_costs(row))
+            ledger.add_row(name, *_ledger(row))
     notes = [
         f"Means over {trials} trial{'s' * (trials != 1)}; "
         + ("± is half of a 95 % interval, corrected for overlapping splits." if trials > 1 else "spread unknown."),
         *_notes(rows),
     ]
     problems = [f"{row['name']}: {row['problem']}" for row in rows if row["problem"]]
-    tables = [table for table in (reached, cost, _tuning(rows)) if table.rows]
+    tables = [table for table in (reached, cost, ledger, _tuning(rows)) if table.rows]
     texts = [Text(text, overflow="fold") for text in [*problems, *notes, *_tuning_notes(found)]]
     return Group(*(part for table in tables for part in (table, Text())), *texts)
 
@@ -69,8 +75,17 @@ def _costs(row: dict[str, Any]) -> list[str]:
         "shots_train", "shots_per_prediction", "seconds_physics", "seconds_digital", "multiply_adds_train",
         "multiply_adds_per_prediction",
     )  # fmt: skip
-    mark = "" if row["energy"] == "measured" else "*"
-    return [*(short(row[key]) for key in keys), "-" if row["energy_j"] is None else f"{short(row['energy_j'])}{mark}"]
+    return [short(row[key]) for key in keys]
+
+
+def _ledger(row: dict[str, Any]) -> list[str]:
+    keys = ("configuration_writes", "converter_samples")
+    work = ("multiply_adds_forward", "multiply_adds_update", "multiply_adds_twin")
+    joules = [(row["energy_j"], row["energy"]), (row["energy_digital_j"], "estimated")]
+    return [
+        *(short(row[key]) if row[key] else "-" for key in (*keys, *work)),
+        *("-" if value is None else f"{short(value)}{MARKS[kind]}" for value, kind in joules),
+    ]
 
 
 def _with_half(mean: float, half: float | None, sign: str = "") -> str:
@@ -94,8 +109,15 @@ def _notes(rows: Sequence[dict[str, Any]]) -> list[str]:
         told.append(f"Shots are told until the accuracy on {on} rows reached the target; accuracies are of test rows.")
         if any(len(set(map(type, row["shots_to_target"]))) > 1 for row in good):  # some None, some numbers
             told.append("With (n/m): n of the m trials reached it, the mean is theirs.")
-    if kinds := sorted({row["energy"] for row in good if row["energy"] and row["energy"] != "measured"}):
-        told.append(f"*: {', '.join(kinds)}, not measured.")
+    kinds = {row["energy"] for row in good} | {"estimated" for row in good if row["energy_digital_j"] is not None}
+    if "estimated" in kinds:
+        told.append("*: estimated from stated watts, not measured.")
+    if "emulated" in kinds:
+        told.append("**: told by an emulated power meter, not measured.")
+    for row in good:
+        for twin in row["twins"]:
+            took = "what fitting it took its file does not tell" if twin["fit"] is None else fitted(twin["fit"])
+            told.append(f"{row['name']}, not among its costs: {Path(twin['file']).name}, {took}.")
     return told
 
 

@@ -14,9 +14,15 @@ from labtrain.clock import Clock
 from labtrain.errors import LabtrainError
 from labtrain.events import Event, StepDone
 from labtrain.experiment import Experiment
-from labtrain.ledger import Cost
+from labtrain.ledger import Cost, rig_joules
 from labtrain.runs import Logged, Run
 from labtrain.statistics import interval
+
+BOTH = (
+    "configuration_writes", "converter_samples", "settle_s", "integration_s", "seconds_physics", "seconds_digital",
+    "multiply_adds_forward", "multiply_adds_update", "multiply_adds_twin",
+)  # fmt: skip
+"""Costs of a trial, training and test together."""
 
 
 class Diverged(LabtrainError):
@@ -96,9 +102,10 @@ def collect(
     ``name``, ``method``, ``needs_model``, ``problem``, ``run``; and for those that are finished, costs as means over
     the trials, ``accuracies``, ``accuracy`` and ``accuracy_half`` (half width of the 95 % interval), ``difference``
     and ``difference_half`` to the first method, ``shots_train``, ``shots_per_prediction``, ``shots_to_target`` (one a
-    trial, None where it was never reached), ``accuracy_on`` (rows of accuracies on the way), ``seconds_physics``,
-    ``seconds_digital``, ``multiply_adds_train``, ``multiply_adds_per_prediction``, ``energy_j``, ``energy``
-    (``measured``, ...), ``curve`` (mean ``shots`` and ``accuracy`` after the steps that all trials have)
+    trial, None where it was never reached), ``accuracy_on`` (rows of accuracies on the way), those of BOTH,
+    ``multiply_adds_train``, ``multiply_adds_per_prediction``, ``twins`` (what fitting them took, not among the costs),
+    ``energy_j`` and ``energy`` (of labtrain.ledger.KINDS the best known), ``energy_digital_j``, ``curve`` (mean
+    ``shots`` and ``accuracy`` after the steps that all trials have)
     """
     rows: list[dict[str, Any]] = []
     for name, experiment in experiments.items():
@@ -138,7 +145,8 @@ def _results(run: Run, count: int, target: float, test_share: float) -> dict[str
     accuracies = [trial["accuracy"] for trial in trials]
     accuracy, half = _interval(accuracies, test_share)
     ways = [_way(run, index) for index in range(count)]
-    both = asdict(train + test)
+    both, joules = asdict(train + test), rig_joules(trials)
+    kind = next(iter(joules), None)  # the best known
     return {
         "accuracies": accuracies,
         "accuracy": accuracy,
@@ -149,11 +157,13 @@ def _results(run: Run, count: int, target: float, test_share: float) -> dict[str
         "shots_per_prediction": test.shots / tested,
         "shots_to_target": [_reached(way, target) for way in ways],
         "accuracy_on": sorted({row.value["accuracy_on"] for row in run.metrics()}),
-        **{key: both[key] / count for key in ("seconds_physics", "seconds_digital")},
+        **{key: both[key] / count for key in BOTH},
         "multiply_adds_train": train.multiply_adds / count,
         "multiply_adds_per_prediction": test.multiply_adds / tested,
-        "energy": trials[0].get("energy"),
-        "energy_j": both["energy_j"] / count if trials[0].get("energy") else None,
+        "twins": trials[0].get("twins", []),
+        "energy": kind,
+        "energy_j": None if kind is None else joules[kind] / count,
+        "energy_digital_j": both["energy_digital_j"] / count or None,
         "curve": _mean(ways),
     }
 

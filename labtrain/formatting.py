@@ -40,6 +40,15 @@ def size(count: float) -> str:
     return f"{count / 1000:.1f} TB"
 
 
+def short(value: float) -> str:
+    """Three digits, thousands as k, millions as M, ...: ``0.12``, ``950``, ``12.3k``."""
+    for unit in ("", "k", "M", "G", "T"):
+        if abs(value) < 999.5 or unit == "T":
+            break
+        value /= 1000
+    return f"{value:.3g}{unit}" if abs(value) < 999.5 else f"{value:.0f}{unit}"
+
+
 def rate(per_second: float | None) -> str:
     """Per second: ``0.031/s``, ``1,234/s``; two significant digits below ten, whole numbers above, a dash for None."""
     if per_second is None:

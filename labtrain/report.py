@@ -14,8 +14,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from labtrain.formatting import duration, percent, points, size
+from labtrain.formatting import duration, percent, points, short, size
 from labtrain.plots import figures, plot_accuracy, plot_confusion, plot_goodness
+from labtrain.twin_report import fitted
 
 if TYPE_CHECKING:
     from labtrain.runlist import RunSummary
@@ -33,6 +34,9 @@ __all__ = [
     "runs_table",
     "summary_table",
 ]
+
+# Of joules.
+KINDS = {"measured": "measured", "emulated": "told by an emulated meter", "estimated": "estimated"}
 
 # Key in the summary, name, what it means.
 ABLATIONS = (
@@ -93,8 +97,7 @@ def _costs(summary: dict[str, Any]) -> list[tuple[str, str]]:
         ("shots", f"{commission}{summary['shots_train']:,} training, {summary['shots_test']:,} test"),
         ("time", f"{duration(summary['seconds_physics'])} physics, {duration(summary['seconds_digital'])} digital"),
     ]
-    for kind, joules in (summary.get("energy_j") or {}).items():
-        facts.append(("energy", f"{joules:,.0f} J {kind}, of all that is behind the power meter"))
+    facts += _ledger(summary)
     if "seconds" in summary:
         facts.append(("wall time", f"{duration(summary['seconds'])} for this command, ablations included"))
     facts += _disturbed(summary.get("disturbances", ()))
@@ -105,6 +108,33 @@ def _costs(summary: dict[str, Any]) -> list[tuple[str, str]]:
             facts.append(("note", f"layer {i + 1}: {percent(share)} of the drive values were clipped at 0 or 1"))
     if "run" in summary:
         facts.append(("run folder", str(summary["run"])))
+    return facts
+
+
+def _ledger(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """What else was spent, as far as it was counted; older summaries lack some of it."""
+    cost, facts = summary.get("cost", {}), []
+    counts = (("configuration_writes", "configuration writes"), ("converter_samples", "converter samples"))
+    spent = [f"{short(cost[key])} {name}" for key, name in counts if cost.get(key)]
+    times = (("settle_s", "settling"), ("integration_s", "integration"))
+    spent += [f"{duration(cost[key])} {name}" for key, name in times if cost.get(key)]
+    if spent:
+        facts.append(("on the rig", ", ".join(spent)))
+    if total := cost.get("multiply_adds"):
+        parts = {name: cost.get(f"multiply_adds_{name}", 0) for name in ("forward", "update", "twin")}
+        told = ", ".join(f"{short(count)} {name}" for name, count in parts.items() if count)
+        told += f"{', ' * bool(told)}{short(total)} in all" if sum(parts.values()) < total else ""
+        facts.append(("multiply-adds", told))
+    for twin in summary.get("twins", ()):
+        fit = twin["fit"]
+        took = "what fitting it took its file does not tell" if fit is None else fitted(fit)
+        facts.append(("twin", f"{Path(twin['file']).name}, {twin['kind']}: {took}; not among the above"))
+    sources = {"estimated": "from the watts stated for the rig"}
+    for kind, joules in (summary.get("energy_j") or {}).items():
+        source = sources.get(kind, "of all that is behind the power meter")
+        facts.append(("energy", f"{short(joules)} J {KINDS[kind]}, {source}"))
+    for kind, joules in (summary.get("energy_digital_j") or {}).items():
+        facts.append(("energy, digital", f"{short(joules)} J {kind}, from the watts stated for the computer"))
     return facts
 
 

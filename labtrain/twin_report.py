@@ -9,6 +9,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from labtrain.formatting import short
+
 _COLUMNS = ("output", "R2", "RMSE", "RMSE of a constant", "repeatability")
 
 
@@ -32,7 +34,16 @@ def twin_table(found: dict[str, Any]) -> RenderableType:
     table.add_section()
     total = (found["r2"], found["rmse"], found["rmse_constant"], found["repeatability"])
     table.add_row("all", *map(_number, total))
-    return Group(table, Text(_about(found)))
+    took = [Text(fitted(found["fit"]))] if found.get("fit") else []
+    return Group(table, Text(_about(found)), *took)
+
+
+def fitted(fit: dict[str, Any]) -> str:
+    """What a fit took, as :class:`labtrain.twins.cost.FitCost` tells it."""
+    return (
+        f"fitted to {fit['rows']:,} rows with about {short(fit['multiply_adds'])} multiply-adds, in "
+        f"{fit['cpu_s']:.3g} s of a processor"
+    )
 
 
 def _number(value: float | None) -> str:

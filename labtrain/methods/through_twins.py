@@ -41,14 +41,14 @@ class ThroughTwins(Backward):
 
     def start(self, net: PhysicalNetwork, data: Data, rng: np.random.Generator) -> None:
         super().start(net, data, rng)
-        files = _in_turn(self.config.twin, [block.layer for block in net.blocks])
+        self.files = _in_turn(self.config.twin, [block.layer for block in net.blocks])
         self.twins = [
             _fitting(file, i + 1, block.layer) if self.asked(i) and block.layer.info.n_out else None
-            for i, (file, block) in enumerate(zip(files, net.blocks, strict=True))
+            for i, (file, block) in enumerate(zip(self.files, net.blocks, strict=True))
         ]
         self.digests = [
             "" if twin is None else hashlib.sha256(file.read_bytes()).hexdigest()
-            for twin, file in zip(self.twins, files, strict=True)
+            for twin, file in zip(self.twins, self.files, strict=True)
         ]
         self.begun_with = self.digests
 
@@ -66,6 +66,16 @@ class ThroughTwins(Backward):
     def restore(self, state: dict[str, Any]) -> None:
         super().restore(state)
         self.begun_with = list(state["twins"])  # to go on needs the same twins, to predict needs none
+
+    @property
+    def twin_costs(self) -> list[dict[str, Any]]:
+        """Each twin's ``file``, ``kind`` and ``fit``, what that took (None where the file does not tell)."""
+        found = {}
+        for file, digest, twin in zip(self.files, self.digests, self.twins, strict=True):
+            if twin is not None:
+                fit = None if twin.fit_cost is None else twin.fit_cost.as_dict()
+                found[digest] = {"file": str(file), "kind": twin.kind, "fit": fit}
+        return list(found.values())
 
     # -- backward --------------------------------------------------------------------------------------------------
 

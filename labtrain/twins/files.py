@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from labtrain.errors import DataError, InputError
 from labtrain.storage import write_arrays
+from labtrain.twins.cost import FitCost
 from labtrain.twins.twin import Twin
 
 KINDS = {
@@ -20,6 +21,7 @@ KINDS = {
     "wave": "labtrain.twins.wave:WaveTwin",
 }
 _FORMAT = 1
+_FIT = "fit_"  # before the names of what the fit cost
 
 
 def save_twin(twin: Twin, path: str | Path) -> None:
@@ -39,6 +41,8 @@ def save_twin(twin: Twin, path: str | Path) -> None:
     }
     if twin.errors is not None:
         about["errors"] = twin.errors
+    if twin.fit_cost is not None:
+        about |= {f"{_FIT}{name}": np.array(value) for name, value in twin.fit_cost.as_dict().items()}
     try:
         write_arrays(path, about | twin.arrays())
     except OSError as error:
@@ -62,6 +66,7 @@ def load_twin(path: str | Path) -> Twin:
         kind, written = str(arrays.pop("twin")), int(arrays.pop("format"))
         fingerprint, errors = str(arrays.pop("fingerprint")), arrays.pop("errors", None)
         rms = np.asarray(arrays.pop("rms"), dtype=np.float64)
+        cost = {name: arrays.pop(f"{_FIT}{name}", None) for name in ("rows", "multiply_adds", "cpu_s")}
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(f"{path}: cannot be read ({reason}); name a file that labtrain twin fit wrote") from None
@@ -80,6 +85,7 @@ def load_twin(path: str | Path) -> Twin:
     twin.fingerprint = fingerprint or None
     twin.rms = rms
     twin.errors = None if errors is None else np.asarray(errors, dtype=np.float64)
+    twin.fit_cost = None if None in cost.values() else FitCost(**{name: value.item() for name, value in cost.items()})
     return twin
 
 

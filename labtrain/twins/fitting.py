@@ -46,7 +46,8 @@ def fit_twin(
     -------
     dict
         What :func:`labtrain.twins.twin.judge` gives of the rows behind the fitted ones; ``kind``, ``out``,
-        ``fitted_rows``, ``n_in``, ``n_out``, ``y_unit``, ``fingerprint``, ``dead_inputs``.
+        ``fitted_rows``, ``n_in``, ``n_out``, ``y_unit``, ``fingerprint``, ``dead_inputs``, and ``fit``, as
+        :class:`labtrain.twins.cost.FitCost`, or None where the file does not tell.
 
     Raises
     ------
@@ -133,5 +134,6 @@ def _about(twin: Twin, unseen: Pairs) -> dict[str, Any]:
         "y_unit": unseen.y_unit,
         "fingerprint": twin.fingerprint,
         "dead_inputs": list(twin.dead_inputs),
+        "fit": None if twin.fit_cost is None else twin.fit_cost.as_dict(),
         **judge(twin, unseen.x, unseen.y, unseen.sigma),
     }

@@ -29,8 +29,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from labtrain.errors import DataError, InputError
 from labtrain.layer import Array
+from labtrain.twins.cost import Costed, costed
 from labtrain.twins.loads import Loads
-from labtrain.twins.multiport_fit import fit_output
+from labtrain.twins.multiport_fit import Count, fit_output, prediction
 from labtrain.twins.twin import check_drives, check_pairs, weights_by_age
 
 Complex = NDArray[np.complex128]
@@ -38,7 +39,7 @@ Complex = NDArray[np.complex128]
 _BLOCK = 256  # rows that are worked on at once: what they need stays in the cache
 
 
-class MultiportTwin:
+class MultiportTwin(Costed):
     """Coupled pixels in a room, one set of parameters for each output.
 
     Attributes
@@ -83,6 +84,7 @@ class MultiportTwin:
         """Below what no response can be, (n_out,)."""
         return -self.offset
 
+    @costed
     def fit(
         self,
         x: ArrayLike,
@@ -133,9 +135,9 @@ class MultiportTwin:
             )
         states, rng = self.loads.states(x), np.random.default_rng(seed)
         root = np.sqrt(weight)
-        found = []
+        found, count = [], Count()
         for k in range(self.n_out):
-            found.append(fit_output(states, y[:, k], root, modes, rng))
+            found.append(fit_output(states, y[:, k], root, modes, rng, count))
             if told is not None:
                 told(k + 1, self.n_out)
         self.offset = np.array([model.offset for model in found])
@@ -145,6 +147,7 @@ class MultiportTwin:
         self.modes = np.array([model.modes for model in found])
         self.rms = np.sqrt(np.mean(y**2, axis=0))
         self.rmse = np.sqrt(np.mean((y - self.predict(x)) ** 2, axis=0))
+        self._multiply_adds = count.multiply_adds + self.n_out * prediction(len(x), pixels, modes)
         return self
 
     def predict(self, x: ArrayLike) -> Array:

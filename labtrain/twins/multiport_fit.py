@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labtrain.layer import Array
+from labtrain.twins.cost import product, solution
 
 Complex = NDArray[np.complex128]
 
@@ -48,7 +49,23 @@ class Model:
         )  # fmt: skip
 
 
-def fit_output(states: Array, y: Array, weight: Array, modes: int, rng: np.random.Generator) -> Model:
+@dataclass
+class Count:
+    """Multiply-adds so far."""
+
+    multiply_adds: int = 0
+
+
+def prediction(rows: int, pixels: int, modes: int, *, slopes: bool = False) -> int:
+    """Multiply-adds of :func:`predict`; a real number times a complex one counts as two, two complex ones as four."""
+    sums = 2 * rows * pixels * (1 + 2 * modes + modes**2)
+    systems = 4 * rows * (solution(modes, 2) + modes)
+    return sums + systems + (16 * rows * pixels * (1 + modes) if slopes else 0)
+
+
+def fit_output(
+    states: Array, y: Array, weight: Array, modes: int, rng: np.random.Generator, count: Count | None = None
+) -> Model:
     """The model of one output.
 
     Parameters
@@ -60,13 +77,16 @@ def fit_output(states: Array, y: Array, weight: Array, modes: int, rng: np.rando
     modes : int
     rng : Generator
         For what begins small and random.
+    count : Count, optional
+        Gets the multiply-adds on top.
     """
-    tried = [_refined(start, states, y, weight) for start in _starts(states, y, weight, rng)]
+    count = count or Count()
+    tried = [_refined(start, states, y, weight, count) for start in _starts(states, y, weight, rng, count)]
     model = min(tried, key=lambda model: _error(model, states, y, weight))
     if modes:
         shape = (len(model.first), modes)
         model.modes = np.asarray(_SMALL * (rng.normal(size=shape) + 1j * rng.normal(size=shape)))
-        model = _refined(model, states, y, weight)
+        model = _refined(model, states, y, weight, count)
     return model
 
 
@@ -96,17 +116,19 @@ def predict(model: Model, states: Array, *, slopes: bool = False) -> tuple[Array
     return y, np.concatenate([np.full((rows, 1), -1.0), by.real, -by.imag], axis=1)
 
 
-def _refined(model: Model, states: Array, y: Array, weight: Array) -> Model:
+def _refined(model: Model, states: Array, y: Array, weight: Array, count: Count) -> Model:
     """The model after Levenberg-Marquardt steps (Marquardt, SIAM J. Appl. Math. 11, 431 (1963))."""
-    at, damping = model.packed(), 1e-2
+    at, damping, shape = model.packed(), 1e-2, (len(states), *model.modes.shape)
     predicted, slopes = predict(model, states, slopes=True)
     left = weight * (y - predicted)
     cost = float(left @ left)
     for _ in range(_STEPS):
+        count.multiply_adds += prediction(*shape, slopes=True) + product(len(states), len(at), 1)
         slopes *= weight[:, None]
         normal, towards = slopes.T @ slopes, slopes.T @ left
         scale = np.diag(normal) + 1e-3 * np.trace(normal) / len(normal)
         while True:
+            count.multiply_adds += solution(len(at), 1) + prediction(*shape)
             step = np.linalg.solve(normal + np.diag(damping * scale), towards)
             tried = model.moved(at + step)
             now = weight * (y - predict(tried, states)[0])
@@ -124,9 +146,13 @@ def _refined(model: Model, states: Array, y: Array, weight: Array) -> Model:
     return model
 
 
-def _starts(states: Array, y: Array, weight: Array, rng: np.random.Generator) -> list[Model]:
+def _starts(states: Array, y: Array, weight: Array, rng: np.random.Generator, count: Count) -> list[Model]:
     """Where the steps may begin: pixels that do not couple."""
     z = np.column_stack([np.ones(len(states)), states])
+    (rows, terms), pairs = z.shape, 2 + z.shape[1] * (z.shape[1] - 1) // 2
+    eigenvectors = 9 * terms**3 // 2  # of a symmetric matrix (Golub, Van Loan, Matrix Computations, 8.3)
+    count.multiply_adds += rows * terms**2  # least squares
+    count.multiply_adds += product(rows, pairs, 1) + solution(pairs, 1) + _COMPLETIONS * eigenvectors
     found = np.linalg.lstsq(z * weight[:, None], y * weight, rcond=None)[0]
     # Beside a large constant a modulus is all but a real part, and the imaginary parts of the products begin small.
     affine = found + 0.1j * np.abs(found).mean() * rng.normal(size=len(found))

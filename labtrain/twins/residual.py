@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from labtrain.errors import DataError, InputError, MissingExtra
 from labtrain.layer import Array
+from labtrain.twins.cost import Costed, costed
 from labtrain.twins.twin import check_drives, check_pairs, weights_by_age
 from labtrain.twins.wave import WaveTwin
 
@@ -37,7 +38,7 @@ _VALIDATION = 10  # the latest of so many parts of the rows choose the epoch
 Weights = list[Array]  # W1, b1, W2, b2, W3, b3; W of shape (inputs, outputs)
 
 
-class ResidualTwin:
+class ResidualTwin(Costed):
     """A wave twin and the network on top of it.
 
     Attributes
@@ -83,6 +84,7 @@ class ResidualTwin:
         """Below what no response can be, (n_out,)."""
         return np.zeros(self.n_out)
 
+    @costed
     def fit(
         self,
         x: ArrayLike,
@@ -146,6 +148,11 @@ class ResidualTwin:
             torch.set_num_threads(threads)
         self.rms = np.sqrt(np.mean(y**2, axis=0))
         self.rmse = np.sqrt(np.mean((y - self.predict(x)) ** 2, axis=0))
+        network = sum(w.size for w in self.weights[::2])
+        # Both wave twins; a step goes forward, and backward for about twice that; three predictions.
+        self._multiply_adds = self.wave._multiply_adds + before._multiply_adds + len(x) * network
+        self._multiply_adds += 3 * len(x) * before.coefficients.size
+        self._multiply_adds += (3 * epochs * train + (epochs + 1) * (len(x) - train)) * network
         return self
 
     def predict(self, x: ArrayLike) -> Array:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from labtrain.errors import DataError, InputError
 from labtrain.layer import Array, LayerInfo, PhysicalLayer
+from labtrain.twins.cost import FitCost
 
 _LOG = logging.getLogger("labtrain")
 
@@ -34,6 +35,8 @@ class Twin(Protocol):
         Root mean square of the responses it was fitted to.
     errors : ndarray, (rows, n_out), or None
         Measured minus predicted responses of pairs that it was not fitted to, the latest last.
+    fit_cost : FitCost or None
+        What fitting it took; None for twins of an older labtrain.
     """
 
     kind: ClassVar[str]
@@ -42,6 +45,7 @@ class Twin(Protocol):
     fingerprint: str | None
     errors: Array | None
     rms: Array
+    fit_cost: FitCost | None
 
     @property
     def dead_inputs(self) -> tuple[int, ...]:

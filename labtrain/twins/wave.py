@@ -15,6 +15,7 @@ from scipy.special import fdtrc
 
 from labtrain.errors import DataError, InputError
 from labtrain.layer import Array
+from labtrain.twins.cost import Costed, costed, product, solution
 from labtrain.twins.twin import check_drives, check_pairs, weights_by_age
 
 # An input counts as reaching an output if its terms explain at least this share of what is unexplained without them,
@@ -26,7 +27,7 @@ _ROWS = 512  # that are worked on at once: what they need stays in the cache
 _FLOOR = 0.05  # of an output's rms: below it an amplitude is not resolved, so no row weighs more than this allows
 
 
-class WaveTwin:
+class WaveTwin(Costed):
     """Quadratic-form model of a rig whose responses are wave amplitudes.
 
     Attributes
@@ -61,6 +62,7 @@ class WaveTwin:
         """Below what no response can be, (n_out,)."""
         return np.zeros(self.n_out)
 
+    @costed
     def fit(self, x: ArrayLike, y: ArrayLike, *, ridge: float = 1e-8, half_life: float | None = None) -> WaveTwin:
         """Fit the form to recorded pairs, in the order in which they were measured.
 
@@ -125,6 +127,7 @@ class WaveTwin:
         self.rms = np.sqrt(np.mean(y**2, axis=0))
         predicted = np.sqrt(np.maximum(self.coefficients.T @ terms, 0.0)).T
         self.rmse = np.sqrt(np.mean((y - predicted) ** 2, axis=0))
+        self._multiply_adds = _fit_multiply_adds(len(x), self.n_in, len(self.live_inputs), self.n_out)
         return self
 
     def predict(self, x: ArrayLike) -> Array:
@@ -250,3 +253,12 @@ def _live_inputs(x: Array, power: Array, weight: Array, rows: float, ridge: floa
         if np.any((share >= _REACH) & (chance < _SIGNIFICANCE / (n_in * n_out))):
             live.append(i)
     return tuple(live)
+
+
+def _fit_multiply_adds(rows: int, n_in: int, live: int, n_out: int) -> int:
+    """Of :meth:`WaveTwin.fit`: the test for inputs that matter, the form of all outputs, a step for each of them."""
+    full, kept, own = (n_in + 1) * (n_in + 2) // 2, (live + 1) * (live + 2) // 2, n_in + 1
+    tests = product(rows, full, n_out) + full**3 + full**2 * n_out + rows * full * n_out + n_in * solution(own, n_out)
+    form = product(rows, kept, n_out) + solution(kept, n_out)
+    steps = n_out * (rows * kept + product(rows, kept, 1) + solution(kept, 1))
+    return tests + form + steps + rows * kept * n_out  # at the end what it predicts
