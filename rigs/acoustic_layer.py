@@ -9,11 +9,11 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from labtrain.clock import Clock
 from labtrain.errors import InstrumentError, Interrupted, LabtrainError, LinkError, MeasurementError
-from labtrain.layer import Array, Layer, LayerInfo, Shots
+from labtrain.layer import Array, Layer, LayerInfo, Shots, check_drive
 from labtrain.rigs.acoustic_config import AcousticConfig
 from labtrain.rigs.acoustic_shots import ShotProtocol, Taken
 from labtrain.rigs.acoustic_sync import ReferenceSync
@@ -68,6 +68,10 @@ class CavityLayer(Layer):
             self.shot += len(part)
             done += len(part)
             yield Shots(part, y, None, np.ones(len(part), dtype=np.int64), started_s)
+
+    def vjp(self, x: ArrayLike, dy: ArrayLike) -> Array:
+        """That of the cavity as it stands at the next shot."""
+        return self.world.vjp(check_drive(x, self._info.n_in, self.name), dy, self.shot)
 
     def state(self) -> dict[str, Any]:
         return {"shot": self.shot, **self.world.state()}

@@ -12,18 +12,20 @@ Column order: input = speaker * tones + tone, output = microphone * tones + tone
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from labtrain.errors import InputError, MeasurementError
 from labtrain.sim.acoustic_disturbances import Altered, Wiring, altered, known, own
-from labtrain.sim.cavity import AcousticParameters, Cavity, place, speed_of_sound_m_s
+from labtrain.sim.adjoint import TOGETHER, drive_vjp
+from labtrain.sim.cavity import AcousticParameters, place, speed_of_sound_m_s
 from labtrain.sim.disturbances import Event, Events, Known, RefusedDisturbance, checked
-from labtrain.sim.harmonic_balance import Balance, HarmonicBalance
+from labtrain.sim.harmonic_balance import Balance
+from labtrain.sim.held_air import HeldAir
 from labtrain.sim.modes import CavityModes, Disc, cavity_modes
 from labtrain.sim.noise import DRIFT, NOISE, REFERENCE, block_normals, philox, random_walk
 
@@ -31,34 +33,12 @@ __all__ = ["BLOCK", "AcousticParameters", "AcousticWorld", "HeldAir"]
 
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
+T = TypeVar("T", np.float64, np.complex128)
 
 BLOCK = 16  # shots solved together; shot k is row k % BLOCK of its block, whatever batch it came in
 HOLD = 256  # shots during which the temperature does not drift; a multiple of BLOCK
 COLDEST_C, WARMEST_C = -100.0, 200.0  # between which dry air is a gas like any other
 _REFERENCE_BLOCKS = 4
-
-
-@dataclass(frozen=True)
-class HeldAir:
-    """Everything linear while temperature and discs stand still.
-
-    Parameters
-    ----------
-    cavity : Cavity
-    force : ndarray, (tones, membranes, speakers), complex
-        Force on a membrane held still, per drive, in newtons.
-    direct : ndarray, (tones, microphones, speakers), complex
-        Pressure per drive with the membranes held still, in pascal.
-    radiated : ndarray, (bins, microphones, membranes), complex
-        Pressure per membrane displacement, in Pa/m.
-    solver : HarmonicBalance
-    """
-
-    cavity: Cavity
-    force: Complex
-    direct: Complex
-    radiated: Complex
-    solver: HarmonicBalance
 
 
 class AcousticWorld:
@@ -130,14 +110,54 @@ class AcousticWorld:
         """As :meth:`respond`, with perfect microphones; drift stays."""
         return self._respond(drive, first_shot, noisy=False)
 
+    def vjp(self, drive: ArrayLike, dy: ArrayLike, shot: int = 0) -> Array:
+        """Vector-Jacobian product dx_i = sum_k dy_k d y_k / d x_i of :meth:`respond_without_noise`.
+
+        All rows are taken in the environment of one shot. Folds are not looked for: of several steady answers it is
+        the derivative of the one from the linear side.
+
+        Parameters
+        ----------
+        drive : array_like, (n, n_in)
+        dy : array_like, (n, n_out)
+        shot : int
+
+        Returns
+        -------
+        ndarray, (n, n_in)
+            An amplitude of 0 has no slope and adds nothing.
+
+        Raises
+        ------
+        InputError
+            If drives or vectors do not have n finite rows of their width.
+        MeasurementError
+            If the answer to a row, or its derivative, is not found; names the row.
+        """
+        rows, vectors = _checked("drive", drive, self.n_in), _checked("dy", dy, self.n_out)
+        if len(rows) != len(vectors):
+            raise InputError(f"acoustic world: {len(rows)} drives and {len(vectors)} rows of dy; each drive needs one")
+        air, tones, dx = self.air(shot), len(self.parameters.tone_bins), np.empty_like(rows)
+        for first in range(0, len(rows), TOGETHER):
+            part = slice(first, first + TOGETHER)
+            back, lost = drive_vjp(air, self.phasors(rows[part]), _cube(vectors[part], tones))
+            if lost.any():
+                raise MeasurementError(
+                    f"acoustic world: found no derivative of the answer to row {first + int(np.argmax(lost))} of "
+                    f"{len(rows)}, the membranes' cubic springs fold nearby; lower the drive, full_drive_m3_s or "
+                    "cubic_n_m3"
+                )
+            dx[part] = _rows((back.conj() * self._phasor).real)
+        return dx
+
     def balance(self, drive: Array, first_shot: int = 0) -> Balance:
         """Motion of the membranes for drives (n, n_in), as of one shot's environment: for inspection."""
-        return self.air(first_shot).solver.solve(self._force(self.air(first_shot), self.phasors(drive)))
+        air = self.air(first_shot)
+        return air.solver.solve(air.forces(self.phasors(drive)))
 
     def phasors(self, drive: Array) -> Complex:
         """Drives (n, n_in) as phasors (tones, speakers, n): ``Re(phasor exp(j w t))`` times the full drive."""
-        cube = drive.reshape(len(drive), self.parameters.speakers, len(self.parameters.tone_bins))
-        return np.asarray(np.ascontiguousarray(cube.transpose(2, 1, 0)) * self._phasor)
+        return np.asarray(_cube(drive, len(self._phasor)) * self._phasor)
 
     def environment(self, shot: int) -> dict[str, float]:
         """Readings at a shot: ``temperature_c``."""
@@ -160,7 +180,7 @@ class AcousticWorld:
                 p = self.parameters
                 highest = 2.0 * np.pi * p.highest_mode_hz / speed_of_sound_m_s(p.temperature_c)
                 _keep(self._modes, discs, cavity_modes((p.length_m, p.width_m, p.height_m), discs, highest))
-            held = self._hold(temperature_c, self._modes[discs], now.wiring)
+            held = HeldAir.of(self.parameters, self.geometry, self._modes[discs], temperature_c, now.wiring)
             _keep(self._airs, (temperature_c, discs, now.wiring), held)
         return self._airs[temperature_c, discs, now.wiring]
 
@@ -172,11 +192,7 @@ class AcousticWorld:
         return self._altered[len(happened)]
 
     def _respond(self, drive: ArrayLike, first_shot: int, noisy: bool) -> Array:
-        rows = np.asarray(drive, dtype=np.float64)
-        if rows.ndim != 2 or rows.shape[1] != self.n_in or not np.isfinite(rows).all():
-            raise InputError(
-                f"acoustic world: drive of shape {rows.shape} is not (shots, {self.n_in}) of finite numbers"
-            )
+        rows = _checked("drive", drive, self.n_in)
         y = np.empty((len(rows), self.n_out))
         done = 0
         while done < len(rows):
@@ -199,7 +215,7 @@ class AcousticWorld:
         """Complex pressures (BLOCK, n_out) of a block; raises for the first used shot that went wrong."""
         air, p = self.air(first_shot + used.start), self.parameters
         tones = self.phasors(drive)
-        force = self._force(air, tones)
+        force = air.forces(tones)
         balance = air.solver.solve(force)
         astray = balance.residual[used] > p.tolerance
         folded = air.solver.folded(force, balance)[used] if p.cubic_n_m3 > 0 else np.zeros_like(astray)
@@ -210,16 +226,7 @@ class AcousticWorld:
                 f"acoustic world: found {many} steady answer to shot {first_shot + used.start + worst}, the membranes' "
                 "cubic springs fold; lower the drive, full_drive_m3_s or cubic_n_m3"
             )
-        bins = list(p.tone_bins)
-        pressure = air.direct @ tones + 2.0 * (air.radiated[bins] @ balance.spectrum[bins])  # (tones, mics, BLOCK)
-        return np.ascontiguousarray(pressure.transpose(2, 1, 0)).reshape(BLOCK, self.n_out)
-
-    def _force(self, air: HeldAir, tones: Complex) -> Complex:
-        """Forces on the membranes, (bins, membranes, shots), half of each phasor on its bin."""
-        p = self.parameters
-        force = np.zeros((p.bins, p.membranes, tones.shape[-1]), dtype=np.complex128)
-        force[list(p.tone_bins)] = 0.5 * (air.force @ tones)
-        return force
+        return _rows(air.pressure(tones, balance.spectrum))
 
     def _temperature_c(self, shot: int, now: Altered) -> float:
         p, hold = self.parameters, shot // HOLD
@@ -238,27 +245,6 @@ class AcousticWorld:
         return tuple(
             Disc(disc.x_m + dx, disc.y_m + dy, disc.radius_m)
             for disc, (dx, dy) in zip(self.geometry.discs, now.moved_m, strict=True)
-        )
-
-    def _hold(self, temperature_c: float, modes: CavityModes, wiring: Wiring) -> HeldAir:
-        p = self.parameters
-        cavity = Cavity(p, self.geometry, modes, temperature_c)
-        wiring.connect(cavity)
-        omega = np.asarray(2.0 * np.pi * p.bin_hz * np.arange(p.bins), dtype=np.float64)
-        tones = list(p.tone_bins)
-        r, s, m = cavity.at_membranes, cavity.at_speakers, cavity.at_microphones
-        jw = 1j * omega[:, None, None]
-        own = cavity.spring_n_m + jw * p.membrane_loss_n_s_m + jw**2 * p.membrane_mass_kg
-        stiffness = own * np.eye(p.membranes) + jw * p.membrane_area_m2**2 * cavity.impedance(omega, r, r)
-        force = -p.membrane_area_m2 * p.full_drive_m3_s * cavity.impedance(omega[tones], r, s)
-        swing = np.linalg.solve(stiffness[tones], 0.5 * force)  # all drives at one half, without the cubic spring
-        typical_m = np.sqrt(0.5 * (np.abs(swing) ** 2).sum(axis=(0, 2)))
-        return HeldAir(
-            cavity=cavity,
-            force=force,
-            direct=p.full_drive_m3_s * cavity.impedance(omega[tones], m, s),
-            radiated=jw * p.membrane_area_m2 * cavity.impedance(omega, m, r),
-            solver=HarmonicBalance(stiffness, p.cubic_n_m3, typical_m, p.tolerance, p.max_iterations),
         )
 
     def _reference_noise(self) -> Array:
@@ -333,6 +319,23 @@ class AcousticWorld:
         self.seed = int(state["seed"])
         self._events.restore(state.get("disturbances", []))  # older runs had none
         self._altered.clear()
+
+
+def _checked(name: str, values: ArrayLike, width: int) -> Array:
+    rows = np.asarray(values, dtype=np.float64)
+    if rows.ndim != 2 or rows.shape[1] != width or not np.isfinite(rows).all():
+        raise InputError(f"acoustic world: {name} of shape {rows.shape} is not (shots, {width}) of finite numbers")
+    return rows
+
+
+def _cube(rows: Array, tones: int) -> Array:
+    """Rows (n, channels * tones) as (tones, channels, n)."""
+    return np.ascontiguousarray(rows.reshape(len(rows), -1, tones).transpose(2, 1, 0))
+
+
+def _rows(cube: NDArray[T]) -> NDArray[T]:
+    """And back."""
+    return np.ascontiguousarray(cube.transpose(2, 1, 0)).reshape(cube.shape[2], -1)
 
 
 def _keep(cache: dict[Any, Any], key: Any, value: Any) -> None:

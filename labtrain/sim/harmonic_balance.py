@@ -20,6 +20,7 @@ that the closed form has (tests); it also refuses strongly driven shots that hav
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +30,7 @@ from scipy import fft
 Array = NDArray[np.float64]
 Complex = NDArray[np.complex128]
 
-_HISTORY = 6  # earlier iterates that Anderson's mixing combines
+HISTORY = 6  # earlier iterates that Anderson's mixing combines
 _ROUGH = 3e-3  # residual at which the second side has shown where it leads
 _SAME = 3e-2  # two answers closer than this are one
 
@@ -66,6 +67,11 @@ class HarmonicBalance:
     tolerance : float
         Residual at which a shot is done.
     max_iterations : int
+
+    Attributes
+    ----------
+    receptance : ndarray, (bins, ports, ports), complex
+        (S + d)^-1, in metres per newton.
     """
 
     def __init__(
@@ -74,63 +80,89 @@ class HarmonicBalance:
         self._cubic = cubic_n_m3
         self._spring = 3.0 * cubic_n_m3 * np.asarray(typical_m)[:, None] ** 2
         ports = stiffness.shape[-1]
-        self._receptance = np.linalg.inv(stiffness + self._spring * np.eye(ports))
+        self.receptance: Complex = np.asarray(
+            np.linalg.inv(stiffness + self._spring * np.eye(ports)), dtype=np.complex128
+        )
         # Bin 0 and lossless ports would put the resonant start at infinity; they are bounded by the static spring.
         loss = stiffness.imag[:, range(ports), range(ports)]
         self._resonant = -1j / np.where(loss > 0, loss, np.abs(stiffness[:, range(ports), range(ports)]))[..., None]
         self._bins = len(stiffness)
         # Products of three bins below B lie below 3 B; 4 B samples keep their images off the retained bins.
         self._samples = fft.next_fast_len(4 * self._bins, real=True)
-        self._tolerance = tolerance
-        self._max_iterations = max_iterations
+        self.tolerance = tolerance
+        self.max_iterations = max_iterations
 
-    def solve(self, force: Complex) -> Balance:
+    def solve(self, force: Complex, tolerance: float | None = None, history: int = HISTORY) -> Balance:
         """Answer to external forces (bins, ports, shots), in the scaling of :class:`Balance`, from the linear side.
 
-        Shots that do not converge come back with the residual they reached.
+        Shots that do not converge come back with the residual they reached. The tolerance is the solver's own where
+        none is given; a tighter one is reached in fewer iterations with a longer history.
         """
-        linear = self._receptance @ force
-        return self._iterate(linear, linear, self._tolerance)
+        linear = self.receptance @ force
+        tolerance = self.tolerance if tolerance is None else tolerance
+        return fixed_point(lambda x: self._map(linear, x), linear, tolerance, self.max_iterations, history)
 
     def folded(self, force: Complex, balance: Balance) -> NDArray[np.bool_]:
         """Which shots, (shots,), end elsewhere or nowhere when started from the resonant side."""
-        other = self._iterate(self._receptance @ force, self._resonant * force, _ROUGH)
+        linear = self.receptance @ force
+        other = fixed_point(lambda x: self._map(linear, x), self._resonant * force, _ROUGH, self.max_iterations)
         with np.errstate(all="ignore"):
             apart = _norm(other.spectrum - balance.spectrum) > _SAME * _norm(balance.spectrum)
         return np.asarray(apart | (other.residual > _ROUGH))
 
-    def _iterate(self, linear: Complex, start: Complex, tolerance: float) -> Balance:
-        x = start
-        active = np.ones(start.shape[-1], dtype=bool)
-        residual = np.full(active.shape, np.inf)
-        iterations = np.zeros(active.shape, dtype=np.int64)
-        mixing = _Anderson(active.size)
-        with np.errstate(all="ignore"):  # a diverging shot may overflow; its residual tells
-            for iteration in range(self._max_iterations):
-                error = self._map(linear, x) - x
-                size = np.maximum(_norm(x), np.finfo(float).tiny)
-                residual = np.where(active, np.nan_to_num(_norm(error) / size, nan=np.inf), residual)
-                iterations[active] = iteration
-                active &= np.isfinite(residual) & (residual > tolerance)
-                if not active.any():
-                    break
-                x = x + np.where(active, mixing.step(x, error), 0.0)
-        return Balance(x, residual, iterations)
+    def in_time(self, spectrum: Complex) -> Array:
+        """What a spectrum (bins, ports, shots) is in time, (samples, ports, shots), over one period."""
+        return np.asarray(fft.irfft(spectrum, n=self._samples, axis=0, norm="forward"))
+
+    def retained(self, signal: Array) -> Complex:
+        """The retained bins of a signal (samples, ports, shots)."""
+        return np.asarray(fft.rfft(signal, axis=0, norm="forward")[: self._bins])
+
+    def slope(self, spectrum: Complex) -> Array:
+        """Derivative 3 k3 x^2 - d of what equation (1) transforms, (samples, ports, shots), in N/m."""
+        x = self.in_time(spectrum)
+        return np.asarray(3.0 * self._cubic * x * x - self._spring)
 
     def _map(self, linear: Complex, spectrum: Complex) -> Complex:
         """Right side of equation (1)."""
-        x = fft.irfft(spectrum, n=self._samples, axis=0, norm="forward")
-        excess = (self._cubic * x * x - self._spring) * x
-        return np.asarray(linear - self._receptance @ fft.rfft(excess, axis=0, norm="forward")[: self._bins])
+        x = self.in_time(spectrum)
+        return np.asarray(linear - self.receptance @ self.retained((self._cubic * x * x - self._spring) * x))
+
+
+def fixed_point(
+    right_side: Callable[[Complex], Complex],
+    start: Complex,
+    tolerance: float,
+    max_iterations: int,
+    history: int = HISTORY,
+) -> Balance:
+    """Solve X = right_side(X) for spectra (bins, ports, shots), each shot by itself, with Anderson's mixing."""
+    x = start
+    active = np.ones(start.shape[-1], dtype=bool)
+    residual = np.full(active.shape, np.inf)
+    iterations = np.zeros(active.shape, dtype=np.int64)
+    mixing = _Anderson(active.size, history)
+    with np.errstate(all="ignore"):  # a diverging shot may overflow; its residual tells
+        for iteration in range(max_iterations):
+            error = right_side(x) - x
+            size = np.maximum(_norm(x), np.finfo(float).tiny)
+            residual = np.where(active, np.nan_to_num(_norm(error) / size, nan=np.inf), residual)
+            iterations[active] = iteration
+            active &= np.isfinite(residual) & (residual > tolerance)
+            if not active.any():
+                break
+            x = x + np.where(active, mixing.step(x, error), 0.0)
+    return Balance(x, residual, iterations)
 
 
 class _Anderson:
     """Steps that combine earlier ones so that the error, taken as linear in them, is least; one combination a shot."""
 
-    def __init__(self, shots: int) -> None:
+    def __init__(self, shots: int, history: int) -> None:
         self._last: tuple[Complex, Complex] | None = None
         self._moves: list[tuple[Complex, Complex]] = []  # (change of error, change of x + error), oldest overwritten
-        self._gram = np.zeros((shots, _HISTORY, _HISTORY))
+        self._history = history
+        self._gram = np.zeros((shots, history, history))
         self._count = 0
 
     def step(self, x: Complex, error: Complex) -> Complex:
@@ -153,7 +185,7 @@ class _Anderson:
         return step
 
     def _keep(self, change: Complex, move: Complex) -> None:
-        slot = self._count % _HISTORY
+        slot = self._count % self._history
         self._moves[slot : slot + 1] = [(change, move)]
         self._count += 1
         for other, (earlier, _) in enumerate(self._moves):
