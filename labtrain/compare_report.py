@@ -14,6 +14,7 @@ from rich.text import Text
 
 from labtrain.formatting import percent, points, short
 from labtrain.plots import INK, MIDDLE, empty_figure, save
+from labtrain.tuning import seeds
 from labtrain.twin_report import fitted
 
 if TYPE_CHECKING:
@@ -123,9 +124,7 @@ def _notes(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def _tuning(rows: Sequence[dict[str, Any]]) -> Table:
     """What each candidate reached, and what trying them cost."""
-    table = _table(
-        "candidate\nchosen", "accuracy of each candidate\non the tuning splits, %", "shots,\ntuning", "time,\ns"
-    )
+    table = _table("candidate\nchosen", "mean accuracy of each\ncandidate in tuning, %", "shots,\ntuning", "time,\ns")
     for row in rows:
         if (tuning := row.get("tuning")) is not None:
             tried = [one["accuracy"] for one in tuning["candidates"]]
@@ -146,19 +145,21 @@ def _tuning_notes(found: dict[str, Any]) -> list[str]:
     if not rows:
         return []
     trials, first = found["tuning"]["trials"], found["tuning"]["first_seed"]
-    count, seeds = len(rows[0]["tuning"]["candidates"]), f"seeds {first} to {first + trials - 1}"
+    count = len(rows[0]["tuning"]["candidates"])
     told = [
-        f"Tuning: {count} candidate{'s' * (count != 1)} of each method on "
-        + (f"{trials} trials ({seeds})" if trials > 1 else f"1 trial (seed {first})")
-        + "; the most accurate was compared. What tuning cost is not among the other costs."
+        f"Tuning: {count} candidate{'s' * (count != 1)} of each method in {trials} trial{'s' * (trials != 1)} "
+        f"({seeds(first, trials)}); the most accurate was compared.",
+        "Shots and time of tuning are those of all candidates together, and not among the other costs.",
     ]
     for row in rows:
-        for number, tried in enumerate(row["tuning"]["candidates"], 1):
-            if number == row["tuning"]["chosen"]:
-                told.append(
-                    f"{row['name']} has candidate {number}: {', '.join(tried['settings']) or 'nothing changed'}"
-                )
-            elif tried["problem"] and row["tuning"]["chosen"] is not None:  # else the row says so itself
+        candidates, chosen = row["tuning"]["candidates"], row["tuning"]["chosen"]
+        for number, tried in enumerate(candidates, 1):
+            if number == chosen:
+                equal = sum(one["accuracy"] == tried["accuracy"] for one in candidates)
+                among = f", the first of {equal} that are equal" if equal > 1 else ""
+                settings = ", ".join(tried["settings"]) or "nothing changed"
+                told.append(f"{row['name']} took candidate {number}{among}: {settings}")
+            elif tried["problem"] and chosen is not None:  # else the row says so itself
                 told.append(f"{row['name']}, candidate {number} failed: {tried['problem']}")
     return told
 

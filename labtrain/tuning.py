@@ -101,6 +101,11 @@ def choose(accuracies: Sequence[float | None]) -> int | None:
     return None if best is None else 1 + accuracies.index(best)
 
 
+def seeds(first: int, count: int) -> str:
+    """``seed 100``, ``seeds 100 to 102``."""
+    return f"seed {first}" if count == 1 else f"seeds {first} to {first + count - 1}"
+
+
 def all_out(told: dict[str, Any]) -> str:
     """Why a method of which no candidate was chosen has no result."""
     reasons = [f"{number}: {row['problem']}" for number, row in enumerate(told["candidates"], 1)]
@@ -108,12 +113,12 @@ def all_out(told: dict[str, Any]) -> str:
 
 
 def _refuse_shared(tuning: Trials, comparison: Trials) -> None:
-    seeds = [range(trials.first_seed, trials.first_seed + trials.count) for trials in (tuning, comparison)]
-    if max(seeds[0].start, seeds[1].start) < min(seeds[0].stop, seeds[1].stop):
-        own, theirs = (f"{one.start} to {one.stop - 1}" for one in seeds)
+    ends = [trials.first_seed + trials.count for trials in (tuning, comparison)]
+    if max(tuning.first_seed, comparison.first_seed) < min(ends):
+        own, theirs = (seeds(trials.first_seed, trials.count) for trials in (tuning, comparison))
         raise InputError(
-            f"compare.tuning uses the seeds {own}, and the comparison {theirs}: what was chosen on a split cannot be "
-            f"judged on it; set compare.tuning.first_seed: {seeds[1].stop}, or more"
+            f"compare.tuning has {own}, and the comparison {theirs}: what was chosen on a split cannot be judged on "
+            f"it; set compare.tuning.first_seed: {ends[1]}, or more"
         )
 
 

@@ -176,7 +176,7 @@ def test_candidates_without_splits_to_be_tried_on_are_refused(tmp_path):
 def test_splits_of_the_comparison_itself_are_refused(tmp_path, first, trials):
     loaded = written(tmp_path, ("first_seed: 50", f"first_seed: {first}"))
     end = 5 + (trials or 2)
-    told = rf"seeds {first} to {first + 1}, and the comparison 5 to {end - 1}: .*first_seed: {end}, or more$"
+    told = rf"has seeds {first} to {first + 1}, and the comparison seeds 5 to {end - 1}: .*first_seed: {end}, or more$"
     with pytest.raises(InputError, match=told):
         comparison.compare(loaded, METHODS, tmp_path / "out", trials=trials)
     assert not (tmp_path / "out").exists()
@@ -240,14 +240,26 @@ def test_the_table_tells_budget_choice_and_cost(finished):
     lines = told(finished[2]).splitlines()
     assert max(map(len, lines)) <= 100
     text = " ".join(" ".join(lines).split())
-    assert "Tuning: 3 candidates of each method on 2 trials (seeds 50 to 51); the most accurate was compared." in text
+    assert "Tuning: 3 candidates of each method in 2 trials (seeds 50 to 51); the most accurate was compared." in text
     mono = finished[2]["methods"][0]["tuning"]
     settings = ", ".join(mono["candidates"][mono["chosen"] - 1]["settings"])
-    assert f"mono-forward has candidate {mono['chosen']}: {settings}" in text
+    assert f"mono-forward took candidate {mono['chosen']}: {settings}" in text
     (row,) = [line.split() for line in lines if line.startswith("mono-forward") and "of 3" in line]
     assert row[1:4] == [str(mono["chosen"]), "of", "3"]
     assert row[4:7] == [f"{100 * candidate['accuracy']:.1f}" for candidate in mono["candidates"]]
     assert row[7] == "240"
+
+
+def test_the_table_tells_of_ties_and_of_nothing_changed(finished):
+    mono, ridge = finished[2]["methods"]
+    tied = [one | {"accuracy": 0.5} for one in ridge["tuning"]["candidates"]]
+    again = finished[2] | {
+        "methods": [mono, ridge | {"tuning": ridge["tuning"] | {"chosen": 1, "candidates": tied}}],
+        "tuning": {"trials": 1, "first_seed": 50},
+    }
+    text = told(again)
+    assert "ridge took candidate 1, the first of 3 that are equal: nothing changed" in text
+    assert "in 1 trial (seed 50);" in text
 
 
 def test_untuned_comparisons_tell_nothing_of_tuning(finished):
