@@ -32,6 +32,7 @@ from labtrain.jobs import (
     status_kept,
 )
 from labtrain.layer import Array, Layer, Recorded, Shots
+from labtrain.ledger import Cost, rig_joules
 from labtrain.measuring import layer_of, load_sections, refuse_others, tell
 from labtrain.rigs.rig import Rig
 from labtrain.runs import Run
@@ -47,6 +48,7 @@ PAIRS = "pairs.npz"
 STEP = "recording"
 BLOCK = 256  # drives that share one counter: the number of a drive alone says what it is
 STREAM = 0x5245434F5244  # apart from the streams of the noise of simulated worlds, which may have the same seed
+ON_THE_RIG = ("shots", "configuration_writes", "converter_samples", "settle_s", "integration_s")  # costs of a recording
 # What may differ when a recording goes on.
 ADAPTABLE = ("record.shots", *(key for key in RESUMABLE if key.startswith(("rig.", "run."))))
 
@@ -203,27 +205,35 @@ def _carry_out(
         try:
             commissioning.commission(rig, run, guard, listeners)
             with blas_threads(config.run.threads):
-                _measure(config, rig, layer, run, guard, listeners)
+                joules = _measure(config, rig, layer, run, guard, listeners)
         finally:
             safe_first(rig)
         found = pairs(run, layer.name, config.rig.repeats)
         with disk_errors(run.folder):
             write_arrays(run.folder / PAIRS, found)
-        summary = _summary(config, layer, found)
+        summary = _summary(config, layer, found) | _spent(config, rig, layer, found, joules)
         finish(run, summary, rig.clock.monotonic() - started)
         run.mark("finished")
         log.info("run finished: %d drives and their responses are in %s", summary["shots"], PAIRS)
     return summary
 
 
-def _measure(config: Recording, rig: Rig, layer: Layer, run: Run, guard: Guard, listeners: Sequence[Listener]) -> None:
-    """Measure what the log does not hold yet; what it holds must have been asked for with the same drives."""
+def _measure(config: Recording, rig: Rig, layer: Layer, run: Run, guard: Guard, listeners: Sequence[Listener]) -> float:
+    """Measure what the log does not hold yet; what it holds must have been asked for with the same drives.
+
+    Returns
+    -------
+    float
+        Joules by the rig's power meter, those before a resume included as far as a checkpoint knew them; 0 without one.
+    """
     repeats, shots, n_in = config.rig.repeats, config.record.shots, layer.info.n_in
     rig.restart(config.record.seed)
-    done = 0
+    done, joules = 0, 0.0
     if (last := run.last_checkpoint()) is not None:
-        done = int(last[0])
-        layer.restore(last[1])
+        done, joules = int(last[0]), last[1].get("energy_j", 0.0)
+        layer.restore(last[1].get("layer", last[1]))  # recordings of an older labtrain keep the layer's state alone
+    if rig.power is not None:
+        rig.power.since()  # what was drawn before is none of this recording's
 
     def keep(name: str, chunk: Shots, state: dict[str, Any]) -> None:
         run.append(name, STEP, chunk, state, rig.environment())
@@ -235,12 +245,22 @@ def _measure(config: Recording, rig: Rig, layer: Layer, run: Run, guard: Guard, 
         stop = min((done // BLOCK + 1) * BLOCK, shots)
         for chunk in logged.measure(np.repeat(drives(config.record.seed, done, stop, n_in), repeats, axis=0)):
             measured += len(chunk)
+            joules += 0.0 if rig.power is None else rig.power.since()
             tell(listeners, Counted(stage, measured, shots * repeats))
             guard.check()
         done = stop
         if done == shots or rig.clock.monotonic() - saved_at >= config.run.checkpoint_s:
-            run.checkpoint(done, {}, layer.state())
+            run.checkpoint(done, {}, {"layer": layer.state(), "energy_j": joules})
             saved_at = rig.clock.monotonic()
+    return joules
+
+
+def _spent(config: Recording, rig: Rig, layer: Layer, found: dict[str, Any], joules: float) -> dict[str, Any]:
+    """What the rig spent on the recording, as far as it concerns a recording."""
+    cost = Cost.of_shots(int(found["attempts"].sum()), layer.info, config.rig.total_watts) + Cost(energy_j=joules)
+    meter = None if rig.power is None else rig.power.kind
+    kinds = rig_joules([{"energy": meter, "train_cost": cost.as_dict(), "test_cost": {}}])
+    return {"cost": {key: getattr(cost, key) for key in ON_THE_RIG}, "energy_j": kinds or None}
 
 
 def pairs(run: Run, layer: str, repeats: int = 1) -> dict[str, Any]:

@@ -218,6 +218,7 @@ def recording_table(summary: dict[str, Any]) -> RenderableType:
         ("shots", f"{commission}{shots:,} random drive{'s' * (shots != 1)} of {summary['n_in']} inputs{each}"),
         ("repeated", f"{attempts - shots * repeats:,} readings were bad and taken again"),
         ("wall time", f"{duration(summary['seconds'])} for this command"),
+        *_ledger(summary),
         *_spreads(summary),
     ]
     if dead := summary["dead_inputs"]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Field, field_validator
+from pydantic import Discriminator, Field, Tag, field_validator
 
 from labtrain.clock import Clock
 from labtrain.config import Registered, Section
@@ -32,7 +32,11 @@ from labtrain.sim.disturbances import Known, checked
 log = logging.getLogger("labtrain")
 
 
-Watts = Annotated[float, Field(gt=0)]
+_Power = Annotated[float, Field(gt=0)]
+Watts = Annotated[
+    Annotated[_Power, Tag("number")] | Annotated[dict[str, _Power], Tag("parts")],
+    Discriminator(lambda value: "parts" if isinstance(value, dict) else "number"),  # errors are about that one alone
+]
 
 
 class RigConfig(Section):
@@ -42,9 +46,16 @@ class RigConfig(Section):
     power_meter: Annotated[DeviceConfig, Registered("drivers", "driver", PowerMeter, "a power meter")] | None = Field(
         None, description="a power meter in the rig's supply, whose joules are kept with a run"
     )
-    watts: Watts | dict[str, Watts] | None = Field(
+    watts: Watts | None = Field(
         None, description="that the rig draws while it measures, for joules estimated from its time per shot"
     )
+
+    @field_validator("watts")
+    @classmethod
+    def _has_parts(cls, watts: float | dict[str, float] | None) -> float | dict[str, float] | None:
+        if watts == {}:
+            raise ValueError("names no part; give parts with their watts, one number for all, or leave it out")
+        return watts
 
     @property
     def total_watts(self) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from labtrain import recording
 from labtrain.cli import app
 from labtrain.clock import RealClock, SimulatedClock
 from labtrain.config import loads
@@ -108,6 +109,19 @@ def test_a_run_with_a_power_meter(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert told["settings"] == {"power_w": "MEAS:POW?"}
     with InstrumentLock("x", "y", RealClock(), canonical=f"tcp://127.0.0.1:{server.port}"):
         pass  # let go of
+
+
+def test_a_recording_keeps_its_joules_and_goes_on_with_them(tmp_path: Path) -> None:
+    (tmp_path / "rig.yaml").write_text(PARITY.read_text().partition("dataset:")[0], encoding="utf-8")
+    emulator = ScpiPowerMeterEmulator(Numbers(power_w=1e6), RealClock())
+    with tcp_server(emulator) as server:  # type: ignore[arg-type]
+        meter = f"rig.power_meter={{driver: scpi-power-meter, address: 'tcp://127.0.0.1:{server.port}', timeout_s: 60}}"
+        overrides = [meter, "rig.watts=1e6", "record.shots=300"]
+        found = recording.record(recording.load(tmp_path / "rig.yaml", overrides), tmp_path / "runs")
+        again = recording.resume(found["run"], ["record.shots=400"])
+    assert 0 < found["energy_j"]["emulated"] < 1e6 * found["seconds"]
+    assert 0 < again["energy_j"]["emulated"] - found["energy_j"]["emulated"] < 1e6 * again["seconds"]
+    assert again["energy_j"]["estimated"] == pytest.approx(found["energy_j"]["estimated"] * 4 / 3)
 
 
 @pytest.mark.parametrize(
