@@ -6,9 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
-
-from numpy.typing import ArrayLike
+from typing import Any, TypeVar, cast
 
 
 @dataclass(frozen=True)
@@ -40,22 +38,20 @@ class Costed:
     _multiply_adds: int = 0
 
 
-Made = TypeVar("Made", bound=Costed)
-Options = ParamSpec("Options")
-Fit = Callable[Concatenate[Made, ArrayLike, ArrayLike, Options], Made]
+Fit = TypeVar("Fit", bound=Callable[..., Any])
 
 
-def costed(fit: Fit[Made, Options]) -> Fit[Made, Options]:
-    """A fit that leaves its cost in `fit_cost`."""
+def costed(fit: Fit) -> Fit:
+    """A twin's ``fit(x, y, ...)`` that leaves in `fit_cost` what it took."""
 
     @wraps(fit)
-    def measured(self: Made, x: ArrayLike, y: ArrayLike, *args: Options.args, **options: Options.kwargs) -> Made:
+    def measured(self: Any, x: Any, y: Any, **options: Any) -> Any:
         self._multiply_adds, began_s = 0, time.process_time()
-        twin = fit(self, x, y, *args, **options)
-        twin.fit_cost = FitCost(len(x), twin._multiply_adds, time.process_time() - began_s)  # type: ignore[arg-type]
+        twin = fit(self, x, y, **options)
+        twin.fit_cost = FitCost(len(x), twin._multiply_adds, time.process_time() - began_s)
         return twin
 
-    return measured
+    return cast(Fit, measured)
 
 
 def product(rows: int, terms: int, targets: int) -> int:
