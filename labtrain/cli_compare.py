@@ -20,6 +20,7 @@ def compare(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="folder of the comparison; default: compare-CONFIG")
     ] = None,
+    disturb: Annotated[bool, typer.Option("--disturb", help="do compare.disturb to the rig, and train on")] = False,
     set_: Set = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
@@ -29,16 +30,21 @@ def compare(
     compare.methods.NAME of the file. The same command goes on where it was
     stopped, and does not repeat what is finished; more --trials come on top.
     """
-    from labtrain import comparison
+    from labtrain import compare_disturbed, compare_disturbed_report, comparison
     from labtrain.compare_report import comparison_table, draw
     from labtrain.compare_settings import load
     from labtrain.progress import Progress
 
     names = [name.strip() for name in methods.split(",") if name.strip()]
     folder = out or Path(f"compare-{config.stem}")
-    found = comparison.compare(load(config, set_), names, folder, trials, target, Progress)
+    carry_out = compare_disturbed.compare if disturb else comparison.compare
+    found = carry_out(load(config, set_), names, folder, trials, target, Progress)
     draw(found, folder / comparison.FIGURE)
+    if disturb:
+        compare_disturbed_report.draw(found, folder / compare_disturbed.FIGURE)
     if as_json:
         print_json(found)
-    else:
-        show(comparison_table(found))
+        return
+    show(comparison_table(found))
+    if disturb:
+        show(compare_disturbed_report.disturbed_table(found))

@@ -30,12 +30,12 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 def comparison_table(found: dict[str, Any]) -> RenderableType:
     """The rows of :func:`labtrain.compared.collect`: what was reached, what it cost, why a method has none."""
     rows, trials = found["methods"], found["trials"]
-    reached = _table("accuracy, %", "minus the first", f"shots to {percent(found['target'])}", "needs a model")
-    cost = _table(
+    reached = results_table("accuracy, %", "minus the first", f"shots to {percent(found['target'])}", "needs a model")
+    cost = results_table(
         "shots,\ntraining", "of a pre-\ndiction", "physics,\ns", "digital,\ns", "multiply-adds,\ntraining",
         "of a pre-\ndiction",
     )  # fmt: skip
-    ledger = _table(
+    ledger = results_table(
         "writes", "converter\nsamples", "multiply-adds,\nforward", "update", "twin", "rig,\nJ", "digital,\nJ"
     )
     for row in rows:
@@ -58,7 +58,8 @@ def comparison_table(found: dict[str, Any]) -> RenderableType:
     return Group(*(part for table in tables for part in (table, Text())), *texts)
 
 
-def _table(*headings: str) -> Table:
+def results_table(*headings: str) -> Table:
+    """A table without rows: the method, and numbers under these headings."""
     table = Table(box=box.SIMPLE_HEAD, header_style="", pad_edge=False, show_edge=False)
     table.add_column("method", no_wrap=True)
     for heading in headings:
@@ -67,8 +68,8 @@ def _table(*headings: str) -> Table:
 
 
 def _reached(row: dict[str, Any]) -> tuple[str, str, str]:
-    difference = "-" if row["difference"] is None else _with_half(row["difference"], row["difference_half"], "+")
-    return _with_half(row["accuracy"], row["accuracy_half"]), difference, _to_target(row["shots_to_target"])
+    difference = "-" if row["difference"] is None else with_half(row["difference"], row["difference_half"], "+")
+    return with_half(row["accuracy"], row["accuracy_half"]), difference, shots_told(row["shots_to_target"])
 
 
 def _costs(row: dict[str, Any]) -> list[str]:
@@ -89,11 +90,12 @@ def _ledger(row: dict[str, Any]) -> list[str]:
     ]
 
 
-def _with_half(mean: float, half: float | None, sign: str = "") -> str:
+def with_half(mean: float, half: float | None, sign: str = "") -> str:
+    """A share in %, with half of its interval where that is known."""
     return f"{100 * mean:{sign}.1f}" + (f" ± {points(half)}" if half is not None else "")
 
 
-def _to_target(shots: Sequence[int | None]) -> str:
+def shots_told(shots: Sequence[int | None]) -> str:
     """Mean over the trials that got there, and how many these were if not all."""
     known = [count for count in shots if count is not None]
     if not known:
@@ -124,7 +126,9 @@ def _notes(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 def _tuning(rows: Sequence[dict[str, Any]]) -> Table:
     """What each candidate reached, and what trying them cost."""
-    table = _table("candidate\nchosen", "mean accuracy of each\ncandidate in tuning, %", "shots,\ntuning", "time,\ns")
+    table = results_table(
+        "candidate\nchosen", "mean accuracy of each\ncandidate in tuning, %", "shots,\ntuning", "time,\ns"
+    )
     for row in rows:
         if (tuning := row.get("tuning")) is not None:
             tried = [one["accuracy"] for one in tuning["candidates"]]

@@ -85,6 +85,8 @@ def _go_on(experiment: Loaded[Experiment], before: Path | None, folder: Path, wa
         overrides.append(f"trials.count={experiment.value.trials.count}")
         if (epochs := getattr(experiment.value.training, "epochs", None)) is not None:
             overrides.append(f"training.epochs={epochs}")
+        if (start := experiment.value.trials.start_from) is not None:
+            overrides.append(f"trials.start_from={json.dumps(str(start))}")
     with watch() as listener:
         listeners: list[Listener] = [*([] if listener is None else [listener]), StopAtDivergence()]
         if before is None:

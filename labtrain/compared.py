@@ -144,7 +144,7 @@ def _results(run: Run, count: int, target: float, test_share: float) -> dict[str
     tested = int(np.sum([trial["confusion"] for trial in trials]))
     accuracies = [trial["accuracy"] for trial in trials]
     accuracy, half = _interval(accuracies, test_share)
-    ways = [_way(run, index) for index in range(count)]
+    ways = [way(run, index) for index in range(count)]
     both, joules = asdict(train + test), rig_joules(trials)
     kind = next(iter(joules), None)  # the best known
     return {
@@ -155,7 +155,7 @@ def _results(run: Run, count: int, target: float, test_share: float) -> dict[str
         "difference_half": None,
         "shots_train": train.shots / count,
         "shots_per_prediction": test.shots / tested,
-        "shots_to_target": [_reached(way, target) for way in ways],
+        "shots_to_target": [_reached(steps, target) for steps in ways],
         "accuracy_on": sorted({row.value["accuracy_on"] for row in run.metrics()}),
         **{key: both[key] / count for key in BOTH},
         "multiply_adds_train": train.multiply_adds / count,
@@ -168,7 +168,7 @@ def _results(run: Run, count: int, target: float, test_share: float) -> dict[str
     }
 
 
-def _way(run: Run, trial: int) -> dict[int, tuple[int, float]]:
+def way(run: Run, trial: int) -> dict[int, tuple[int, float]]:
     """Step -> shots logged up to its end, and accuracy then; steps whose accuracy is not known left out."""
     spent, shots, way = run.shots_by_step(trial), 0, {}
     for row in sorted((row for row in run.metrics() if row.trial == trial), key=lambda row: int(row.step)):

@@ -23,18 +23,29 @@ from labtrain.sim.disturbances import RefusedDisturbance, checked
 
 log = logging.getLogger("labtrain")
 
-# Settings with which a method keeps responses: value, what is measured once with it, and the value without that.
+# Settings with which a method keeps responses: value, what is measured once with it, and the value without that. What
+# happens at shot 0 is there before anything is measured.
 KEEPS = {"schedule": ("layerwise", "each block", "joint"), "first_block": ("once", "the first block", "always")}
 
 
-class DisturbanceConfig(Section):
-    """Something that happens to the simulated world; its values stand beside these keys."""
+class ChangeConfig(Section):
+    """Something that happens to the simulated world; its values stand beside this key."""
 
     model_config = ConfigDict(extra="allow")
 
+    do: str = Field(description="what happens")
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What it takes, as written."""
+        return dict(self.model_extra or {})
+
+
+class DisturbanceConfig(ChangeConfig):
+    """When it happens."""
+
     at_shot: int | None = Field(None, ge=0, description="first shot of each trial that it is about, from 0")
     at_step: int | None = Field(None, ge=1, description="step of the method before which it happens, from 1")
-    do: str = Field(description="what happens")
 
     @model_validator(mode="after")
     def _one_moment(self) -> DisturbanceConfig:
@@ -43,14 +54,9 @@ class DisturbanceConfig(Section):
             raise ValueError(f"{named} given; give one of them")
         return self
 
-    @property
-    def values(self) -> dict[str, Any]:
-        """What the disturbance takes, as written."""
-        return dict(self.model_extra or {})
 
-
-def refuse_unknown(entries: Sequence[DisturbanceConfig], rig: RigConfig) -> None:
-    """Check entries of a configuration against what the world of its rig knows.
+def refuse_unknown(entries: Sequence[ChangeConfig], rig: RigConfig, place: tuple[str, ...] = ("disturbances",)) -> None:
+    """Check entries of a configuration, which stand at `place`, against what the world of its rig knows.
 
     Raises
     ------
@@ -63,13 +69,13 @@ def refuse_unknown(entries: Sequence[DisturbanceConfig], rig: RigConfig) -> None
     try:
         known = rig.disturbances()
     except InputError as error:
-        errors.append(_error(error, ("disturbances",)))
+        errors.append(_error(error, place))
     else:
         for index, entry in enumerate(entries):
             try:
                 checked("", known, entry.do, entry.values)
             except RefusedDisturbance as error:
-                errors.append(_error(error.text, ("disturbances", index, error.key)))
+                errors.append(_error(error.text, (*place, index, error.key)))
     if errors:
         raise ValidationError.from_exception_data("disturbances", errors)
 
@@ -208,10 +214,17 @@ def outcomes(happened: Sequence[Happened], accuracies: Sequence[tuple[int, float
     return found
 
 
-def warn(entries: Sequence[DisturbanceConfig], training: Section, shots: int) -> None:
-    """Say what of the disturbances a training will not see: `shots` are all that a trial takes, at most."""
+def warn(entries: Sequence[DisturbanceConfig], training: Section, train: int, test: int) -> None:
+    """Say what of the disturbances a training will not see: a trial takes so many shots to train and test, at most."""
+    shots = train + test
+    if entries and not train:
+        log.warning(
+            "training.method: %s measures nothing before the test, which alone meets a disturbance; a method that "
+            "trains on the rig can learn from it",
+            getattr(training, "method", ""),
+        )
     for key, (kept, what, afresh) in KEEPS.items():
-        if entries and getattr(training, key, None) == kept:
+        if train and any(entry.at_shot != 0 for entry in entries) and getattr(training, key, None) == kept:
             log.warning(
                 "training.%s: %s measures %s once and keeps the responses: a disturbance changes what is measured "
                 "after it, not what was learned before; %s measures afresh, where the method has it",

@@ -301,7 +301,7 @@ def _check_network(experiment: Experiment, rig: Rig, table: Table, earlier: Earl
     trial = Trial.begin(experiment, rig, experiment.trials.first_seed, table=table, commission=False)
     if earlier is not None:
         earlier.hand_on(trial, 0)
-    warn(experiment.disturbances, experiment.training, sum(trial.planned_shots()))
+    warn(experiment.disturbances, experiment.training, *trial.planned_shots())
     for block in trial.net.blocks:
         driven = block.drive.inputs.tolist()
         if dead := [str(i) for i in block.layer.info.dead_inputs if i in driven]:

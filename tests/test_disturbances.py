@@ -35,6 +35,7 @@ from labtrain.sim import acoustic_disturbances, channels, microwave_disturbances
 from labtrain.sim.cavity import AcousticParameters
 from labtrain.sim.disturbances import Known, Value
 from labtrain.sim.room import MicrowaveParameters
+from labtrain.twin import WaveTwin, save_twin
 from tests.rigs import microwaves, rooms
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -307,6 +308,20 @@ def test_layerwise_and_shots_that_never_come_are_warned_of(
     caplog.clear()
     jobs.plan(config(lab, EVERYTHING[0]))
     assert caplog.messages == []
+    at_once = {"at_shot": 0, "do": "noise", "share": 0.1}  # before the only time that anything is measured
+    jobs.plan(config(lab, at_once, training={"method": "phyll", "epochs": 2}))
+    assert caplog.messages == []
+
+
+def test_a_method_that_measures_nothing_is_said_to_see_nothing(lab: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with np.load(lab / "pairs.npz") as pairs:
+        save_twin(WaveTwin().fit(pairs["x"], pairs["y"]), lab / "twin.npz")
+    at_once = {"at_shot": 0, "do": "noise", "share": 0.1}
+    jobs.plan(config(lab, at_once, training={"method": "in-silico", "twin": "twin.npz"}))
+    assert [line for line in caplog.messages if "twin.npz" not in line] == [
+        "training.method: in-silico measures nothing before the test, which alone meets a disturbance; a method that "
+        "trains on the rig can learn from it"
+    ]
 
 
 # -- instruments -----------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ FLOORS = (
      "stop", "backends", "devices", "discover", "driver_list", "emulate", "emulate_options", "talk", "measuring",
      "recording", "export", "survey", "survey_figures", "survey_report", "twin_report", "calibrating", "new_driver",
      "statistics", "comparison", "compared", "compare_report", "compare_runs", "compare_settings",
-     "warm_start",
+     "compare_disturbed", "compare_disturbed_report", "warm_start",
      "tuning"),
     ("cli", "cli_common", "cli_compare", "cli_devices", "cli_lab", "cli_new", "cli_twin", "__main__"),
 )  # fmt: skip
