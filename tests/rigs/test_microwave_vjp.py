@@ -130,7 +130,9 @@ def test_every_layer_has_that_of_its_own_code():
 
 
 def test_elements_that_make_one_pixel_move_together():
-    with physics({"pixels": 13}, code={"bits": 2}, metasurface={"n_pixels": 6, "group": [1, 2]}) as opened:
+    with physics(
+        {"pixels": 13}, code={"kind": "binary", "bits": 3}, metasurface={"n_pixels": 6, "group": [1, 2]}
+    ) as opened:
         check(opened)
 
 
