@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labtrain import experiment, inference, jobs, recording
+from labtrain import compared, experiment, inference, jobs, recording
 from labtrain.clock import SimulatedClock
+from labtrain.compare_report import comparison_table
 from labtrain.config import loads
 from labtrain.errors import ConfigError, InputError
 from labtrain.events import ShotsArrived, TrialStarted
 from labtrain.experiment import Experiment
+from labtrain.formatting import short
 from labtrain.layer import Layer, LayerInfo, Shots
 from labtrain.ledger import Cost, Metered, Work, rig_joules
 from labtrain.report import recording_table, summary_table
@@ -24,7 +26,7 @@ from labtrain.rigs.rig import Rig, RigConfig
 from labtrain.trainer import summarise
 from tests.rigs import microwaves
 from tests.rigs.rooms import DRIVE, SmallRig
-from tests.test_report import words
+from tests.test_report import text, words
 from tests.worlds import Interference
 
 PARITY = Path(__file__).parents[1] / "config" / "microwave-parity.yaml"
@@ -295,9 +297,9 @@ def test_results_of_older_runs_are_read() -> None:
     summary = summarise(["a"], [trial])
     assert (summary["energy_j"], summary["energy_digital_j"], summary["twins"]) == (None, None, [])
     assert summary["cost"]["converter_samples"] == 0
-    text = words(summary_table(summary))
-    assert "multiply-adds 1.4k in all" in text
-    assert "energy" not in text
+    shown = words(summary_table(summary))
+    assert "multiply-adds 1.4k in all" in shown
+    assert "energy" not in shown
 
 
 def test_summaries_of_older_runs_are_shown() -> None:
@@ -331,16 +333,42 @@ def test_the_table_of_a_run_tells_the_ledger(whole: Path) -> None:
     summary["energy_digital_j"] = {"estimated": 0.25}
     fit = {"rows": 8500, "multiply_adds": 1_100_000_000, "cpu_s": 0.1314}
     summary["twins"] = [{"file": "/x/one.npz", "kind": "wave", "fit": fit}, {"file": "b", "kind": "wave", "fit": None}]
-    text = words(summary_table(summary))
-    assert max(len(line) for line in text.splitlines()) <= 100
-    text = " ".join(text.split())
-    assert "on the rig 192 configuration writes, 9.22k converter samples, 3.0 s settling, 0:01:10 integration" in text
-    assert "multiply-adds 1.23M forward, 600 update, 70 twin, 2M in all" in text
-    assert "energy 12.3k J measured, of all that is behind the power meter" in text
-    assert "energy 11k J estimated, from the watts stated for the rig" in text
-    assert "energy, digital 0.25 J estimated, from the watts stated for the computer" in text
-    assert "twin one.npz, wave: fitted to 8,500 rows with about 1.1G multiply-adds, in 0.131 s" in text
-    assert "twin b, wave: what fitting it took its file does not tell; not among the above" in text
+    shown = words(summary_table(summary))
+    assert max(len(line) for line in shown.splitlines()) <= 100
+    shown = " ".join(shown.split())
+    assert "on the rig 192 configuration writes, 9.22k converter samples, 3.0 s settling, 0:01:10 integration" in shown
+    assert "multiply-adds 1.23M forward, 600 update, 70 twin, 2M in all" in shown
+    assert "energy 12.3k J measured, of all that is behind the power meter" in shown
+    assert "energy 11k J estimated, from the watts stated for the rig" in shown
+    assert "energy, digital 0.25 J estimated, from the watts stated for the computer" in shown
+    assert "twin one.npz, wave: fitted to 8,500 rows with about 1.1G multiply-adds, in 0.131 s" in shown
+    assert "twin b, wave: what fitting it took its file does not tell; not among the above" in shown
+
+
+def test_a_comparison_tells_the_ledger_and_marks_what_was_not_measured(whole: Path) -> None:
+    experiments = {"phyll": experiment.load(whole.parents[1] / "small.yaml").value}
+    found = compared.collect(experiments, {"phyll": whole}, {}, 0.9, 5 / 19, SimulatedClock())
+    (row,), summary = found["methods"], told(whole)
+    assert row["energy"] == "estimated"
+    assert row["energy_j"] == pytest.approx(summary["energy_j"]["estimated"] / 2)  # of a trial
+    assert row["energy_digital_j"] == pytest.approx(summary["energy_digital_j"]["estimated"] / 2)
+    for key in compared.BOTH:
+        assert row[key] == pytest.approx(summary["cost"][key] / 2)
+    fit = {"rows": 8500, "multiply_adds": 1_100_000_000, "cpu_s": 0.1314}
+    twins = [{"file": "/x/one.npz", "kind": "wave", "fit": fit}]
+    row |= {"energy_j": 1234.0, "energy_digital_j": 0.125, "multiply_adds_update": 98_765.0}
+    metered = {**row, "name": "pat", "energy": "measured", "energy_j": 77.0, "energy_digital_j": None, "twins": twins}
+    emulated = {**metered, "name": "a name that is longer than most names are", "energy": "emulated", "twins": []}
+    lines = text(comparison_table(found | {"methods": [row, metered, emulated]})).splitlines()
+    assert max(len(line) for line in lines) <= 100
+    (line,) = [line.split() for line in lines if "98.8k" in line and "phyll" in line]
+    assert line == ["phyll", "96", "4.61k", short(row["multiply_adds_forward"]), "98.8k", "-", "1.23k*", "0.125*"]
+    assert any(line.split()[0] == "pat" and line.split()[-2:] == ["77", "-"] for line in lines if line.strip())
+    assert any(line.split()[-2:] == ["77**", "-"] for line in lines)
+    flat = " ".join(" ".join(lines).split())
+    assert "*: estimated from stated watts, not measured." in flat
+    assert "**: told by an emulated power meter, not measured." in flat
+    assert "pat, not among its costs: one.npz, fitted to 8,500 rows with about 1.1G multiply-adds, in 0.131 s" in flat
 
 
 def test_a_recording_tells_its_ledger(tmp_path: Path) -> None:
