@@ -80,6 +80,22 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Loaded[Comparison]:
     return configuration.load(path, Comparison, overrides)
 
 
+def method_named(loaded: Loaded[Comparison], name: str) -> str:
+    """The registered method that a name of --methods stands for.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    method = str(loaded.value.compare.methods.get(name, Entry()).training.get("method", name))
+    try:
+        registry.resolve("methods", method)
+    except InputError as error:
+        raise InputError(f"--methods {name}: {error}") from None
+    return method
+
+
 def of_method(
     loaded: Loaded[Comparison], name: str, trials: int | None = None, candidate: int | None = None
 ) -> Loaded[Experiment]:
@@ -144,12 +160,8 @@ def of_disturbed(
 def _experiment(
     loaded: Loaded[Comparison], name: str, candidate: int | None, more: Sequence[str]
 ) -> Loaded[Experiment]:
-    own = loaded.value.compare.methods.get(name, Entry())
-    method = str(own.training.get("method", name))
-    try:
-        has = registry.resolve("methods", method).ablations
-    except InputError as error:
-        raise InputError(f"--methods {name}: {error}") from None
+    own, method = loaded.value.compare.methods.get(name, Entry()), method_named(loaded, name)
+    has = registry.resolve("methods", method).ablations
     place, tried = f"compare.methods.{name}.", Overlay()
     if candidate is not None:
         place, tried = f"compare.methods.{name}, candidate {candidate}: ", own.candidates[candidate - 1]

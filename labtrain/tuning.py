@@ -14,7 +14,7 @@ from typing import Any
 from labtrain import jobs
 from labtrain.clock import Clock
 from labtrain.compare_runs import Watch, attempt, refuse_another, runs_of
-from labtrain.compare_settings import CompareOptions, Comparison, Entry, leaves, of_candidate, of_method
+from labtrain.compare_settings import CompareOptions, Comparison, Entry, leaves, method_named, of_candidate, of_method
 from labtrain.compared import lost
 from labtrain.config import Loaded
 from labtrain.errors import InputError
@@ -49,6 +49,8 @@ def tune(
     """
     if loaded.value.compare.tuning is None:
         return {}
+    for name in methods:
+        method_named(loaded, name)
     budget = candidates_each(loaded.value.compare, methods)
     compared = [of_method(loaded, name, trials, 1) for name in methods]
     wanted = {name: [of_candidate(loaded, name, number + 1) for number in range(budget)] for name in methods}

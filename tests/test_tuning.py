@@ -161,6 +161,8 @@ def test_every_method_has_the_same_budget_or_nothing_runs(tmp_path):
         comparison.compare(loaded, [*METHODS, "phyll"], tmp_path / "out")
     with pytest.raises(InputError, match=r"and they have: phyll none; list as many"):
         comparison.compare(loaded, ["phyll"], tmp_path / "out")
+    with pytest.raises(InputError, match=r"--methods rigde: unknown method 'rigde'"):
+        comparison.compare(loaded, ["mono-forward", "rigde"], tmp_path / "out")
     twice = written(tmp_path, ("- {training: {penalty: 10.0}}", "- {training: {penalty: 0.01}}"))
     with pytest.raises(InputError, match=r"compare\.methods\.ridge: candidates 1 and 2 are the same settings"):
         comparison.compare(twice, METHODS, tmp_path / "out")
