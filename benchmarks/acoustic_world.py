@@ -50,6 +50,7 @@ def measure(batch: int, stepped: int) -> dict[str, float]:
     left = WaveTwin().fit(drive[:3000], clean[:3000]).residuals(drive[3000:], clean[3000:])
 
     fast = batch / seconds(lambda: world.respond(drive[:batch], 0), 9)
+    back = batch / seconds(lambda: world.vjp(drive[:batch], clean[:batch]), 9)
     slow_y = np.empty(0)
 
     def step() -> None:
@@ -61,6 +62,7 @@ def measure(batch: int, stepped: int) -> dict[str, float]:
         "construction_s": seconds(lambda: AcousticWorld(p, 0), 3),
         "batch": batch,
         "shots_per_s": fast,
+        "derivative_in_shots": fast / back,
         "time_stepped_shots_per_s": slow,
         "ratio": fast / slow,
         "largest_difference_of_the_solvers": float(np.abs(slow_y - clean[:stepped]).max() / np.sqrt((clean**2).mean())),
@@ -89,6 +91,7 @@ def main() -> None:
         ("what", "value"),
         [
             (f"shots a second, batch {found['batch']}", f"{found['shots_per_s']:,.0f}"),
+            ("a vector-Jacobian product, in shots", f"{found['derivative_in_shots']:.2f}"),
             ("shots a second, time stepping", f"{found['time_stepped_shots_per_s']:.1f}"),
             ("ratio", f"{found['ratio']:,.0f}"),
             ("largest difference of the two, of rms", f"{100 * found['largest_difference_of_the_solvers']:.2f} %"),
