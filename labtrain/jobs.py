@@ -211,7 +211,7 @@ def stored_experiment(run: Run, overrides: Sequence[str] = ()) -> Experiment:
 
 
 def plan(loaded: Loaded[Experiment]) -> dict[str, Any]:
-    """What an experiment will cost at most, before anything runs: shots, hours at the rig's speed, disk.
+    """What an experiment will cost at most, before anything runs: shots, hours at the rig's speed, joules, disk.
 
     The rig is opened for its widths and seconds per shot; nothing is measured.
     """
@@ -228,6 +228,7 @@ def _plan(experiment: Experiment, source: Path) -> dict[str, Any]:
         info = rig.layers[0].info
         commission = rig.commissioning_shots
     parts, (train_shots, test_shots) = trial.split, trial.planned_shots()
+    watts = experiment.rig.total_watts
     shots = commission + (train_shots + test_shots) * experiment.trials.count
     return {
         "trials": experiment.trials.count,
@@ -239,6 +240,7 @@ def _plan(experiment: Experiment, source: Path) -> dict[str, Any]:
         "shots_test": test_shots * experiment.trials.count,
         "seconds_per_shot": info.seconds_per_shot,
         "seconds_on_rig": shots * info.seconds_per_shot,
+        "energy_j": {"estimated": shots * info.seconds_per_shot * watts} if watts else None,
         "disk_bytes": shots * 8 * (info.n_in + info.n_out + 1),
         "simulated": info.simulated,
         "dead_inputs": list(info.dead_inputs),

@@ -198,6 +198,7 @@ def plan_table(plan: dict[str, Any]) -> RenderableType:
             ("shots, at most", f"{shots:,} = {sums}"),
             ("time per shot", f"{1e3 * each:,.3g} ms" if each > 0 else "-"),
             ("time, at most", time),
+            *(("energy, at most", f"{short(j)} J {kind}") for kind, j in (plan.get("energy_j") or {}).items()),
             ("disk, about", f"{size(plan['disk_bytes'])} for the shots alone; checkpoints and figures come on top"),
         ]
     )

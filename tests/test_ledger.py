@@ -19,7 +19,7 @@ from labtrain.experiment import Experiment
 from labtrain.formatting import short
 from labtrain.layer import Layer, LayerInfo, Shots
 from labtrain.ledger import Cost, Metered, Work, rig_joules
-from labtrain.report import recording_table, summary_table
+from labtrain.report import plan_table, recording_table, summary_table
 from labtrain.rigs.acoustic import AcousticRig
 from labtrain.rigs.recorded import RecordedRig
 from labtrain.rigs.rig import Rig, RigConfig
@@ -277,6 +277,17 @@ def test_going_on_and_evaluating_add_what_they_cost_and_nothing_else(tmp_path: P
         assert cost[key] / cost["shots"] == pytest.approx(once[key] / once["shots"])
     assert cost["multiply_adds_update"] == once["multiply_adds_update"] * 3 / 2
     assert cost["energy_digital_j"] == pytest.approx(30 * cost["seconds_digital"])
+
+
+def test_a_plan_tells_joules(whole: Path) -> None:
+    loaded = experiment.load(whole.parents[1] / "small.yaml")
+    plan = jobs.plan(loaded)
+    assert plan["energy_j"] == {"estimated": pytest.approx(plan["seconds_on_rig"] * 57.5)}
+    # Commissioning is planned too, and no cost of a trial.
+    planned = plan["energy_j"]["estimated"] * (1 - plan["shots_commission"] / (192 + plan["shots_commission"]))
+    assert planned == pytest.approx(told(whole)["energy_j"]["estimated"])
+    assert f"energy, at most {short(plan['energy_j']['estimated'])} J estimated" in words(plan_table(plan))
+    assert jobs.plan(experiment.load(loaded.source, ["rig.watts=null"]))["energy_j"] is None
 
 
 def test_a_resume_may_not_change_the_watts(whole: Path) -> None:

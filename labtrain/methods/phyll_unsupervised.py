@@ -134,6 +134,7 @@ class UnsupervisedPhyLL(Layerwise):
         V, c = self._read_out(a)
         if len(self.data.validation_rows):
             a, labels = self._seen(last, validation=True), self.data.validation_labels
+        self.multiply_adds += Work(forward=len(a) * V.size)
         return float(((a @ V + c).argmax(axis=1) == labels).mean())
 
     def _trained(self, i: int) -> None:

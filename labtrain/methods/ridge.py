@@ -91,8 +91,8 @@ class Ridge(Inheriting):
         H = self._features(x, block.learn(x[:, None, :], self.rng)[:, 0])
         self.weights, self.intercept = solve(H, np.eye(len(self.intercept))[self.data.labels], self.config.penalty)
         self.solved = True
-        n, f = H.shape
-        self.multiply_adds += Work(update=n * f * (f + len(self.intercept)) + f**3 // 3)
+        (n, f), k = H.shape, len(self.intercept)
+        self.multiply_adds += Work(forward=n * f * k, update=n * f * (f + k) + f**3 // 3)
         rows, labels, on = self.data.rows, self.data.labels, "training"
         scores = H @ self.weights + self.intercept
         if len(self.data.validation_rows):

@@ -32,7 +32,7 @@ def test_ridge():
     net, method, _ = toy.make(Ridge, {"features": ["y", "x"]}, layers=1)
     toy.run(method)
     features = 8 + net.encoder.features(blobs()[0]).shape[1]
-    solved = Work(update=ROWS * features * (features + CLASSES) + features**3 // 3)
+    solved = Work(forward=ROWS * features * CLASSES, update=ROWS * features * (features + CLASSES) + features**3 // 3)
     assert method.multiply_adds == solved
     method.scores(net, blobs()[0][:7])
     assert method.multiply_adds == solved + Work(forward=7 * features * CLASSES)
@@ -62,7 +62,7 @@ def test_unsupervised_phyll_counts_its_readout():
     toy.run(method)
     (W,), each = sizes(net), 2 * 2 * ROWS * sizes(net)[0]
     readout = ROWS * 5 * (5 + CLASSES) + 5**3 // 3  # for the accuracy, and at the end
-    assert method.multiply_adds == Work(forward=each + 2 * ROWS * W, update=each + 2 * readout)
+    assert method.multiply_adds == Work(forward=each + 2 * ROWS * W + ROWS * 5 * CLASSES, update=each + 2 * readout)
 
 
 def test_spsa_goes_forward_alone():
