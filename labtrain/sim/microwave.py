@@ -166,13 +166,13 @@ class MicrowaveWorld:
         states, f = self._patterns(np.asarray(patterns)), _frequencies(frequencies_hz)
         pairs = [(to + 1, source + 1) for to in range(self.n_ports) for source in range(self.n_ports)]
         now = self._after(shot)
-        s = self._enclosure.reduced(f * now.stretch, now.moved_m).s_parameters(_stuck(states, now), pairs)
+        s = self._enclosure.reduced(f * now.stretch, now.moved_m).s_parameters(now.shown(states), pairs)
         return np.ascontiguousarray(s.transpose(0, 2, 1)).reshape(len(states), len(f), self.n_ports, self.n_ports)
 
     def s_matrix_unreduced(self, patterns: ArrayLike, frequencies_hz: ArrayLike, *, shot: int = 0) -> Complex:
         """As :meth:`s_matrix`, by one solve with all dipoles for each pattern and frequency: slow, for comparison."""
         states, f, now = self._patterns(np.asarray(patterns)), _frequencies(frequencies_hz), self._after(shot)
-        return self._enclosure.unreduced(_stuck(states, now), now.moved_m, f * now.stretch)
+        return self._enclosure.unreduced(now.shown(states), now.moved_m, f * now.stretch)
 
     def differences(
         self,
@@ -206,7 +206,7 @@ class MicrowaveWorld:
         for pixel, state in now.stuck:
             states = np.where(pixels == pixel, state, states)
         room = self._enclosure.reduced(f * now.stretch, now.moved_m)
-        s, moved = differences(room, _stuck(rows, now), pixels, states, _connected(ports, now))
+        s, moved = differences(room, now.shown(rows), pixels, states, now.connected(ports))
         gain = self._receivers.gain(self.seed, shot, ports, now)[:, None]
         return gain * s, gain * moved
 
@@ -288,7 +288,7 @@ class MicrowaveWorld:
         now, s = self._after(first_shot), None
         if power_dbm is not None:
             room = self._enclosure.reduced(f * now.stretch, now.moved_m)
-            s = room.s_parameters(_stuck(patterns, now), _connected(ports, now))
+            s = room.s_parameters(now.shown(patterns), now.connected(ports))
         return self._receivers.read(
             s,
             ports,
@@ -322,21 +322,6 @@ class MicrowaveWorld:
             raise InputError(
                 f"microwave world: IF bandwidth {if_bandwidth_hz:g} Hz and {averages} averages must be positive"
             )
-
-
-def _connected(ports: Sequence[tuple[int, int]], now: Altered) -> list[tuple[int, int]]:
-    """Antennas, counted from 1, to which these ports lead."""
-    return [(now.antenna_of[to - 1] + 1, now.antenna_of[source - 1] + 1) for to, source in ports]
-
-
-def _stuck(patterns: States, now: Altered) -> States:
-    """What the pixels show of patterns (n, n_pixels)."""
-    if not now.stuck:
-        return patterns
-    shown = patterns.copy()
-    for pixel, state in now.stuck:
-        shown[:, pixel] = state
-    return shown
 
 
 def _shot_number(shot: int) -> int:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from labtrain.sim.disturbances import Disturbance, Event, Known, Value
 from labtrain.sim.room import MicrowaveParameters
@@ -122,6 +125,19 @@ class Altered:
         """Gain in dB and phase in radian that disturbances give all S-parameters at a shot."""
         db = self.db + sum(rate * max(0, shot - begun) for begun, rate, _ in self.drifts)
         return db, self.rad + sum(rate * max(0, shot - begun) for begun, _, rate in self.drifts)
+
+    def connected(self, ports: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Antennas to which these pairs of ports lead; both are counted from 1."""
+        return [(self.antenna_of[to - 1] + 1, self.antenna_of[source - 1] + 1) for to, source in ports]
+
+    def shown(self, patterns: NDArray[np.int64]) -> NDArray[np.int64]:
+        """What the pixels show of patterns (n, n_pixels)."""
+        if not self.stuck:
+            return patterns
+        shown = patterns.copy()
+        for pixel, state in self.stuck:
+            shown[:, pixel] = state
+        return shown
 
 
 def altered(p: MicrowaveParameters, events: Iterable[Event]) -> Altered:
