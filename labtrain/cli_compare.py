@@ -27,8 +27,9 @@ def compare(
     """Compare training methods on the same trials: accuracy, shots, time, digital work.
 
     Each gets a run of its own in the folder, and its settings from
-    compare.methods.NAME of the file. The same command goes on where it was
-    stopped, and does not repeat what is finished; more --trials come on top.
+    compare.methods.NAME of the file; with compare.tuning it first tries the
+    candidates of each. The same command goes on where it was stopped, and does
+    not repeat what is finished; more --trials come on top.
     """
     from labtrain import compare_disturbed, compare_disturbed_report, comparison
     from labtrain.compare_report import comparison_table, draw
