@@ -1,0 +1,457 @@
+"""A simulated optical bench: light from a modulator through a scatterer to a camera.
+
+    E = T e(levels) + reference,      outputs ~ camera(|E|^2)
+
+The parts are those of :mod:`labtrain.sim.optics`: modulator, scatterers (a complex Gaussian transmission matrix, the
+modes of a fibre, Fourier transforms with random phases, the published model), a camera, and a fibre that drifts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from labtrain.errors import InputError
+from labtrain.sim.disturbances import Event, Events, Known, checked
+from labtrain.sim.noise import REFERENCE, philox
+from labtrain.sim.optics.camera import Camera, Sensor
+from labtrain.sim.optics.disturbances import Altered, altered, known, own
+from labtrain.sim.optics.fourier import FourierMask, Structured
+from labtrain.sim.optics.modulator import Levels, Modulator
+from labtrain.sim.optics.parameters import OpticalParameters
+from labtrain.sim.optics.photons import Floats
+from labtrain.sim.optics.scatterers import Fibre, Fields, Gaussian, Operator, Scatterer
+from labtrain.sim.optics.wander import HOLD, Stretch
+
+__all__ = ["BLOCK", "HOLD", "OpticalParameters", "OpticalWorld"]
+
+Array = NDArray[np.float64]
+
+BLOCK = 64  # shots computed together; shot k is row k % BLOCK of its block, whatever batch it came in
+_STREAMED_ROWS = 1024  # shots for which a matrix that is not kept is drawn once; a multiple of BLOCK
+_REFERENCE_SHOTS = BLOCK
+
+_SCATTERERS: dict[str, Callable[[OpticalParameters], Scatterer]] = {
+    "gaussian": Gaussian,
+    "fibre": Fibre,
+    "structured": Structured,
+    "fourier_mask": FourierMask,
+}
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Successive shots of one block (or of several, if the matrix is drawn anew for them) during which nothing happens.
+
+    Parameters
+    ----------
+    part : slice
+        Their place in the batch.
+    shot : int
+        The first one.
+    now : Altered
+    operator : Operator
+    sensor : Sensor
+    """
+
+    part: slice
+    shot: int
+    now: Altered
+    operator: Operator
+    sensor: Sensor
+
+
+class OpticalWorld:
+    """The bench as a function of drive and shot number; also a modulator and a camera for emulators.
+
+    Outputs are fractions of the full well, less a perfect dark frame: linear in the intensity, as a camera is, with
+    noise around zero in the dark; or, with ``readout: amplitude``, their roots. Noise is keyed by seed, shot and number
+    of the frame within the shot; the fibre drifts between holds of 256 shots, as a function of seed and shot;
+    disturbances happen at any shot. Shots are computed in blocks of fixed size in which each has its place, since a
+    matrix product may round differently in another one, and its sums have lengths that any number of BLAS threads
+    rounds alike: the answer to a shot is bit for bit the same in whatever batch it is asked for.
+
+    Parameters
+    ----------
+    parameters : OpticalParameters
+    seed : int
+        Of noise and drift; the geometry has its own.
+    workers : int
+        Threads that compute blocks; answers do not depend on it. With as many as there are cores, and BLAS held to one
+        thread, the camera is computed on all cores too, and no thread waits for another.
+    """
+
+    def __init__(self, parameters: OpticalParameters, seed: int, *, workers: int = 1) -> None:
+        self.parameters = parameters
+        self.seed = seed
+        self._workers = workers
+        self._modulator, self._camera = Modulator(parameters), Camera(parameters)
+        self._scatterer = _SCATTERERS[parameters.scatterer](parameters)
+        self._rows = _STREAMED_ROWS if getattr(self._scatterer, "streams", False) else BLOCK
+        self._events = Events(*own(parameters))
+        self._altered: dict[int, Altered] = {}
+        self._sensors: dict[tuple[tuple[int, ...], float], Sensor] = {}
+        self._operators: dict[Any, Operator] = {}
+
+    @property
+    def n_in(self) -> int:
+        return self._modulator.n_in
+
+    @property
+    def n_out(self) -> int:
+        return self._camera.n_out
+
+    # As a layer
+
+    def respond(
+        self, drive: ArrayLike, first_shot: int, *, exposure_s: float | None = None, frame: int = 0, noisy: bool = True
+    ) -> Array:
+        """Outputs, noise included, of shots first_shot, first_shot + 1, ...
+
+        Parameters
+        ----------
+        drive : array_like, (n, n_in)
+            In [0, 1], row by row of the input region; rounded to the modulator's levels.
+        first_shot : int
+            Not negative.
+        exposure_s : float, optional
+            Instead of the parameters'.
+        frame : int
+            Number of the frame within each shot: its own noise.
+        noisy : bool
+            False: a perfect camera, of as many bits.
+
+        Returns
+        -------
+        ndarray, (n, n_out), float64
+
+        Raises
+        ------
+        InputError
+            If the drives do not have n_in columns within [0, 1].
+        """
+        rows, exposure_s = self._drives(drive), self._exposure(exposure_s)
+
+        y, dark = np.empty((len(rows), self.n_out)), self._camera.dark_counts(exposure_s)
+
+        def work(job: _Job) -> None:
+            cells = self._modulator.cells(rows[job.part])
+            y[job.part] = self._camera.outputs(self._counts(job, cells, exposure_s, frame, noisy), dark)
+
+        self._run(work, len(rows), _shot(first_shot))
+        return y
+
+    def respond_without_noise(self, drive: ArrayLike, first_shot: int = 0) -> Array:
+        """As :meth:`respond`, with a perfect camera; drift stays."""
+        return self.respond(drive, first_shot, noisy=False)
+
+    def quantise(self, drive: ArrayLike) -> Array:
+        """Drives (n, n_in) as the modulator shows them."""
+        return self._modulator.quantise(self._drives(drive))
+
+    def vjp(self, drive: ArrayLike, dy: ArrayLike, shot: int = 0, *, exposure_s: float | None = None) -> Array:
+        """Exact derivative of outputs without noise: dx_i = sum_k dy_k d y_k / d x_i, as the bench is at one shot.
+
+        Drives are rounded to levels first; that rounding, and that of the camera, is passed straight through. A pixel
+        whose well is full passes nothing.
+
+        Parameters
+        ----------
+        drive : array_like, (n, n_in)
+        dy : array_like, (n, n_out)
+        shot : int
+
+        Returns
+        -------
+        ndarray, (n, n_in), float64
+
+        Raises
+        ------
+        InputError
+            If drives or derivatives do not fit.
+        """
+        rows, back = self._drives(drive), np.asarray(dy, dtype=np.float64)
+        if back.shape != (len(rows), self.n_out):
+            raise InputError(f"optical world: derivative of shape {back.shape} is not ({len(rows)}, {self.n_out})")
+        exposure_s, shot = self._exposure(exposure_s), _shot(shot)
+        now, operator = self._after(shot), self._operator(shot)
+        alive = self._sensor(now).alive
+        per_intensity = exposure_s * now.laser * self._rate_e_s * (1.0 if alive is None else alive)
+        dark_e = exposure_s * self._camera.sensor.dark_e_s.astype(np.float64)
+        found = np.empty((len(rows), self.n_in))
+        for start in range(0, len(rows), self._rows):
+            part = slice(start, start + self._rows)
+            cells = self._modulator.cells(rows[part])
+            field = operator.forward(self._modulator.light(cells, now.stuck)) + self._reference(now)
+            intensity = _squared(field.astype(np.complex128))
+            mean_e = per_intensity * intensity + dark_e * (1.0 if alive is None else alive)
+            slope = self._camera.slope(mean_e, dark_e, back[part]) * per_intensity
+            by_field = (2.0 * slope * field.conj()).astype(np.complex64)
+            found[part] = self._modulator.vjp(cells, operator.transposed(by_field), now.stuck)
+        return found
+
+    # As a modulator and a camera
+
+    def frames(
+        self,
+        patterns: ArrayLike,
+        first_shot: int,
+        *,
+        exposure_s: float | None = None,
+        frame: int = 0,
+        noisy: bool = True,
+    ) -> NDArray[np.uint16]:
+        """What the camera reads for patterns, one shot each.
+
+        Parameters
+        ----------
+        patterns : array_like of int, (n, rows, columns)
+            Levels of the modulator's cells, 0 to levels - 1.
+        first_shot, exposure_s, frame, noisy
+            As for :meth:`respond`; with ``frame`` 1, 2, ... further frames of the same patterns.
+
+        Returns
+        -------
+        ndarray, (n, rows, columns), uint16
+            Counts of the camera's pixels, :attr:`OpticalParameters.top_count` where the well is full.
+
+        Raises
+        ------
+        InputError
+            If the patterns are not levels of all cells.
+        """
+        p, levels = self.parameters, np.asarray(patterns)
+        fits = levels.ndim == 3 and levels.shape[1:] == p.slm_shape and levels.dtype.kind in "iu"
+        if not fits or not _within(levels, 0, p.levels - 1):
+            rows, columns = p.slm_shape
+            raise InputError(
+                f"optical world: patterns of shape {levels.shape}, {levels.dtype}, are not (shots, {rows}, {columns}) "
+                f"of whole numbers 0 to {p.levels - 1}"
+            )
+        flat, exposure_s = levels.reshape(len(levels), p.cells), self._exposure(exposure_s)
+        found = np.empty((len(levels), p.pixels), dtype=np.uint16)
+
+        def work(job: _Job) -> None:
+            cells = np.zeros((len(flat[job.part]), p.width), dtype=np.intp)
+            cells[:, : p.cells] = flat[job.part]
+            found[job.part] = self._counts(job, cells, exposure_s, frame, noisy)
+
+        self._run(work, len(flat), _shot(first_shot))
+        return found.reshape(len(levels), *p.camera_shape)
+
+    def pattern(self, drive: ArrayLike) -> NDArray[np.uint16]:
+        """Levels of all cells for drives (n, n_in): (n, rows, columns)."""
+        cells = self._modulator.cells(self._drives(drive))[:, : self.parameters.cells]
+        return cells.astype(np.uint16).reshape(-1, *self.parameters.slm_shape)
+
+    def outputs(self, frames: ArrayLike, dark: ArrayLike | None = None, *, exposure_s: float | None = None) -> Array:
+        """Outputs (n, n_out) for frames (n, rows, columns), less a dark frame (rows, columns), or a perfect one."""
+        counts = np.asarray(frames, dtype=np.float32).reshape(-1, self.parameters.pixels)
+        level = self._camera.dark_counts(self._exposure(exposure_s))
+        if dark is not None:
+            level = np.asarray(dark, dtype=np.float32).reshape(self.parameters.pixels)
+        return np.asarray(self._camera.outputs(counts, level), dtype=np.float64)
+
+    def intensity(self, drive: ArrayLike, shot: int = 0) -> Array:
+        """|E|^2 on the camera's pixels, in units of the mean speckle, (n, pixels): for inspection."""
+        now, rows = self._after(shot), self._drives(drive)
+        light = self._modulator.light(self._modulator.cells(rows), now.stuck)
+        field = self._operator(shot).forward(light) + self._reference(now)
+        return np.asarray(_squared(field) * np.float64(self._rate_e_s / self.parameters.electrons_per_s))
+
+    def transmission(self, shot: int = 0) -> NDArray[np.complex128]:
+        """The transmission matrix as of one shot, (pixels, cells): for benches of few cells."""
+        unit = np.eye(self.parameters.cells, self.parameters.width, dtype=np.complex64)
+        return np.asarray(self._operator(shot).forward(unit).T, dtype=np.complex128)
+
+    # What happens by shot
+
+    def environment(self, shot: int) -> dict[str, float]:
+        """Readings at a shot: ``laser_power``, 1 as it was built."""
+        return {"laser_power": self._after(shot).laser}
+
+    def steady(self, shot: int) -> float:
+        """Shots from this one on during which the bench stays as it is; infinity if nothing will happen."""
+        last = self._after(shot).history[-1]
+        return min(last.place(shot)[1] if last.eps else np.inf, self._events.still(shot))
+
+    @property
+    def disturbances(self) -> Known:
+        """What can happen to this bench."""
+        return known(self.parameters)
+
+    def disturb(self, name: str, *, at_shot: int = 0, **values: Any) -> None:
+        """Change the bench from a shot on: ``"fibre", correlation=0.5``; :attr:`disturbances` has names and values.
+
+        Raises
+        ------
+        RefusedDisturbance
+            For an unknown name, other values than these, or values out of range.
+        """
+        self._events.add(Event(at_shot, name, checked("optical world", self.disturbances, name, values)))
+        self._altered.clear()
+
+    def restart(self, seed: int) -> None:
+        """Another seed for noise and drift; disturbances are undone."""
+        self.seed = seed
+        self._events.clear()
+        self._forget()
+
+    def state(self) -> dict[str, Any]:
+        """Seed and disturbances, JSON-compatible. The shot number is the caller's to keep."""
+        return {"seed": self.seed, "disturbances": self._events.state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Return to a state that :meth:`state` gave."""
+        self.seed = int(state["seed"])
+        self._events.restore(state["disturbances"])
+        self._forget()
+
+    def _forget(self) -> None:
+        self._altered.clear()
+        self._operators.clear()
+
+    def _after(self, shot: int) -> Altered:
+        """What the disturbances have made of the bench by a shot."""
+        happened = self._events.until(shot)
+        if len(happened) not in self._altered:
+            self._altered[len(happened)] = altered(self.parameters, happened)
+        return self._altered[len(happened)]
+
+    def _operator(self, shot: int) -> Operator:
+        now = self._after(shot)
+        last = now.history[-1]
+        key = (now.history, last.place(shot)[0] if last.eps else 0, now.shift)
+        if key not in self._operators:
+            self._operators.clear()  # a matrix may be large
+            self._operators[key] = self._scatterer.at(self.seed, now.history, shot, now.shift)
+        return self._operators[key]
+
+    def _sensor(self, now: Altered) -> Sensor:
+        if (now.lost, now.noise) not in self._sensors:
+            sensor = self._camera.sensor
+            if now.lost:
+                alive = np.ones(self.parameters.pixels, dtype=np.float32)
+                alive[list(now.lost)] = 0.0
+                sensor = replace(sensor, alive=alive)
+            if now.noise:
+                sensor = replace(sensor, extra_e=(now.noise * self.rms_e).astype(np.float32))
+            self._sensors[now.lost, now.noise] = sensor
+        return self._sensors[now.lost, now.noise]
+
+    @cached_property
+    def rms_e(self) -> Array:
+        """Signal of each pixel over a fixed set of random drives, undisturbed, rms, (pixels,), in electrons."""
+        intensity = _squared(self._typical + self._reference(altered(self.parameters, ())))
+        mean_e = self.parameters.exposure_s * self._rate_e_s * intensity.astype(np.float64)
+        return np.asarray(np.sqrt((mean_e**2).mean(axis=0)))
+
+    @cached_property
+    def _typical(self) -> Fields:
+        """Fields behind the scatterer, undisturbed, of a fixed set of random drives, (shots, pixels)."""
+        drive = philox(self.parameters.geometry_seed, REFERENCE).random((_REFERENCE_SHOTS, self.n_in))
+        light = self._modulator.light(self._modulator.cells(drive))
+        return self._scatterer.at(self.seed, (Stretch(0, 0.0),), 0, (0, 0)).forward(light)
+
+    @cached_property
+    def _speckle(self) -> float:
+        """Mean of |T e|^2 over these fields: what the exposure is set for."""
+        return float(_squared(self._typical).mean(dtype=np.float64))
+
+    @cached_property
+    def _rate_e_s(self) -> float:
+        """Electrons a second for an |E|^2 of 1; speckle and reference arm share the light."""
+        return self.parameters.electrons_per_s / (self._speckle * (1.0 + self.parameters.reference**2))
+
+    def _reference(self, now: Altered) -> Fields:
+        """Field of the reference arm, (pixels,): a plane wave."""
+        p = self.parameters
+        rows, columns = (
+            tilt * (np.arange(side) + moved)
+            for tilt, side, moved in zip(p.reference_tilt, p.camera_shape, now.shift, strict=True)
+        )
+        wave = p.reference * self._speckle**0.5 * np.exp(2j * np.pi * (rows[:, None] + columns))
+        return np.asarray(wave.reshape(-1), dtype=np.complex64)
+
+    # The way of the light
+
+    def _run(self, work: Callable[[_Job], None], n: int, first_shot: int) -> None:
+        """Do the work for all parts of a batch, a few at once."""
+        jobs, _ = self._jobs(n, first_shot), self._rate_e_s  # now, before several threads ask for it
+        if self._workers == 1 or n <= BLOCK:
+            for job in jobs:
+                work(job)
+            return
+        with ThreadPoolExecutor(self._workers) as pool:
+            # Not all at once: each job holds the matrix of its shots.
+            while some := list(islice(jobs, 4 * self._workers)):
+                list(pool.map(work, some))
+
+    def _jobs(self, n: int, first_shot: int) -> Iterator[_Job]:
+        done = 0
+        while done < n:
+            shot = first_shot + done
+            # A block in which something happens is computed twice, before and after.
+            count = int(min(n - done, self._rows - shot % BLOCK, self.steady(shot)))
+            now = self._after(shot)
+            yield _Job(slice(done, done + count), shot, now, self._operator(shot), self._sensor(now))
+            done += count
+
+    def _counts(self, job: _Job, cells: Levels, exposure_s: float, frame: int, noisy: bool) -> Floats:
+        """Counts (rows, pixels) of the camera for levels (rows, width) of the shots of a job."""
+        p, now, (block, row), rows = self.parameters, job.now, divmod(job.shot, BLOCK), len(cells)
+        blocks = -(-(row + rows) // BLOCK)
+        if rows < blocks * BLOCK:
+            cells = np.pad(cells, ((row, blocks * BLOCK - row - rows), (0, 0)))
+        light = self._modulator.light(cells, now.stuck).reshape(blocks, BLOCK, p.width)
+        field = job.operator.forward(light)
+        if p.reference:
+            field += self._reference(now)
+        intensity = _squared(field).reshape(blocks * BLOCK, p.pixels)
+        per_intensity = exposure_s * now.laser * self._rate_e_s
+        mean_e = self._camera.electrons(intensity, per_intensity, exposure_s, job.sensor)
+        words = None
+        if noisy:
+            each = [self._camera.words(self.seed, block + number, frame, BLOCK) for number in range(blocks)]
+            words = each[0] if blocks == 1 else np.concatenate(each)
+        return self._camera.counts(mean_e, words, job.sensor)[row : row + rows]
+
+    def _drives(self, drive: ArrayLike) -> Array:
+        rows = np.asarray(drive, dtype=np.float64)
+        if rows.ndim != 2 or rows.shape[1] != self.n_in or not _within(rows, 0.0, 1.0):
+            raise InputError(
+                f"optical world: drive of shape {rows.shape} is not (shots, {self.n_in}) of numbers in [0, 1]"
+            )
+        return rows
+
+    def _exposure(self, exposure_s: float | None) -> float:
+        if exposure_s is None:
+            return self.parameters.exposure_s
+        if not 0.0 < exposure_s < np.inf:
+            raise InputError(f"optical world: asked an exposure of {exposure_s:g} s, it must be above 0")
+        return float(exposure_s)
+
+
+def _squared(field: NDArray[Any]) -> NDArray[Any]:
+    """|E|^2, as numbers of the same precision."""
+    found = field.real * field.real
+    found += field.imag * field.imag
+    return np.asarray(found)
+
+
+def _within(values: NDArray[Any], low: float, high: float) -> bool:
+    """Also if there are none; what is no number is not."""
+    return not values.size or bool(values.min() >= low and values.max() <= high)
+
+
+def _shot(shot: int) -> int:
+    if shot < 0:
+        raise InputError(f"optical world: asked shot {shot}, shots are numbered from 0")
+    return int(shot)
