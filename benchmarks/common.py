@@ -65,9 +65,9 @@ def percent(values: Sequence[float]) -> str:
     return f"{mean:.1f} ± {sd:.1f}"
 
 
-def show(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table that fits 100 columns."""
-    grid = Grid(*header, title=title, title_justify="left")
+def show(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]], **style: Any) -> None:
+    """Print a table that fits 100 columns; `style` as of rich's tables."""
+    grid = Grid(*header, title=title, title_justify="left", **style)
     for row in rows:
         grid.add_row(*map(str, row))
     Console(width=100, highlight=False).print(grid)
