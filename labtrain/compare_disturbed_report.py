@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from labtrain.compare_report import NAME, results_table, shots_told, with_half
+from labtrain.compare_report import results_table, shots_told, with_half
 from labtrain.formatting import points, short
 from labtrain.plots import INK, MIDDLE, empty_figure, save
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+NAME = 16  # columns for the name of a method: six numbers with intervals stand beside it
 COLUMNS = 3  # panels side by side
 
 

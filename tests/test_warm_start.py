@@ -20,11 +20,14 @@ from labtrain.clock import RealClock
 from labtrain.config import Loaded, loads
 from labtrain.errors import ConfigError, InputError, RunError
 from labtrain.experiment import Experiment
+from labtrain.methods.coordinate_descent import CoordinateDescent
 from labtrain.methods.mono_forward import MonoForward
 from labtrain.methods.phyll import PhyLL
 from labtrain.report import summary_table
 from labtrain.runs import Run
 from labtrain.trial import Trial
+from tests.methods.pixels import Pixels, make_with
+from tests.worlds import blobs
 
 ROOT = Path(__file__).resolve().parent.parent
 METHODS: dict[str, dict[str, Any]] = {
@@ -143,6 +146,22 @@ def test_it_equals_a_continuation_by_hand(lab: Path, earlier: Callable[[str], Pa
         assert trial.steps == after["steps"] == before["steps"]
         last = [state["net"]["blocks"][-1]["W"].tobytes() for state in (before, after)]
         assert last[0] != last[1] or name == "ridge"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_trial_of_another_seed_predicts_alike_once_it_has_inherited(lab: Path, name: str) -> None:
+    what = config(lab, name, rig={"noise": "none"}).value
+    with jobs.open_rig(what) as rig:
+        one = Trial.begin(what, rig, 3).fit()
+        other = Trial.begin(what, rig, 4)
+        other.inherit(one.state())
+        rows = one.table.features
+        assert other.scores(rows).tobytes() == one.scores(rows).tobytes()
+        if name == "augmented-dfa":  # feedback is of training alone
+            assert all((a == b).all() for a, b in zip(other.method.state()["B"], one.method.state()["B"], strict=True))
+        assert (other.steps, one.steps > 0) == (0, True)
+        other.fit()  # and what it learns is its own
+        assert one.scores(rows).tobytes() != other.scores(rows).tobytes()
 
 
 @pytest.mark.parametrize("name", ["layerwise", "mono-forward", "ridge"])
@@ -300,3 +319,20 @@ def test_a_rig_of_another_shape_is_refused(lab: Path, earlier: Callable[[str], P
     with pytest.raises(ConfigError, match=r"^trials.start_from: .*: saved weights have shapes .*\(lab.yaml:\d+\)$"):
         jobs.train(loaded, tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_trained_pixels_are_inherited_and_others_refused() -> None:
+    settings = {"epochs": 4, "breaks": (1,), "flips": 4, "tuning_batch": 16, "refit": 2, "inner": 2}
+    net, one, _ = make_with(CoordinateDescent, settings, Pixels((1, 0, 0, 0), noise=0.0))
+    while one.step() is not None:
+        pass
+    net.blocks[0].physical = np.array([1, 1, 0, 1])
+    begun, other, _ = make_with(CoordinateDescent, settings, Pixels((1, 0, 0, 0), noise=0.0), seed=4)
+    begun.inherit(net.state())
+    other.inherit(one.state())
+    assert begun.blocks[0].physical.tolist() == [1, 1, 0, 1] and other.rounds == [] != one.rounds
+    assert (other.goodness_per_block(begun, blobs()[0]) == one.goodness_per_block(net, blobs()[0])).all()
+    state = net.state()
+    state["blocks"][1]["physical"] = np.array([1, 0, 0])
+    with pytest.raises(RunError, match="block 2: 3 physical parameters were saved, its layer has 4"):
+        begun.inherit(state)
