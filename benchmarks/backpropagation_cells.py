@@ -1,0 +1,123 @@
+"""Cells of backpropagation.py: configuration, shared overrides, and as many candidates for one method as for the other.
+
+A candidate of one block is a linear readout of the physics for backpropagation, for PhyLL there is the modulus of its
+goodness. Backpropagation needs no label in front of the physics: some candidates give the labels' pixels to features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Candidate = tuple[str, ...]
+METHODS = ("phyll", "backpropagation")
+
+VOWELS = "dataset={type: vowels, path: '${LABTRAIN_DATA}/vowels.csv'}"
+ROOM = "rig.fidelity=physics"
+PLAIN = "encoding={scaling: minmax, label: slots, amplitude: 1.0}"
+FEW_INPUTS = "speakers: 2, tones: 3, distractors: 4"
+XOR_ROOM = (
+    "dataset={type: xor-tones, rows: 1000, classes: 2, distractors_share_tone: false, values: uniform, seed: 1, "
+    f"{FEW_INPUTS}}}"
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One rig and task, with a skip path or without."""
+
+    config: str
+    tuning: int  # splits on which every candidate is tried
+    candidates: dict[str, list[Candidate]]
+
+
+def bp(layers: int, rate: float, epochs: int, batch: int = 64, *more: str) -> Candidate:
+    settings = f"method: backpropagation, rate: {rate}, epochs: {epochs}, batch: {batch}, decay: cosine"
+    return (f"network.layers={layers}", f"training={{{settings}, score_every: 1000}}", *more)
+
+
+def phyll(layers: int, theta: float, *more: str) -> Candidate:
+    return (f"network.layers={layers}", f"training.theta={theta}", *more)
+
+
+def _pixels(*bits: int) -> str:
+    return f"rig.code.bits={list(bits)}"
+
+
+WIDER = "network.width=100"
+NARROW = "network.width=20"
+OVERLAY = "encoding.label=overlay"
+LONG = "training.epochs=40"
+
+ACOUSTIC = {
+    "Peterson-Barney": (
+        "acoustic",
+        3,
+        (),
+        [phyll(2, 12), phyll(1, 20), phyll(1, 24, WIDER), phyll(1, 6, WIDER)],
+        [bp(1, 0.01, 40), bp(1, 0.03, 40), bp(2, 0.005, 20), bp(2, 0.01, 20)],
+    ),
+    "vowels": (
+        "acoustic",
+        5,
+        (VOWELS,),
+        [phyll(1, 4, LONG), phyll(1, 12, LONG), phyll(2, 4, LONG), phyll(2, 12, LONG)],
+        [bp(1, 0.01, 60, 32), bp(1, 0.03, 60, 32), bp(2, 0.005, 40, 32), bp(2, 0.01, 40, 32)],
+    ),
+    "xor-tones": (
+        "acoustic-xor",
+        5,
+        (),
+        [phyll(1, 8), phyll(1, 16), phyll(2, 8, NARROW), phyll(2, 16, NARROW)],
+        [bp(1, 0.01, 60), bp(1, 0.03, 60), bp(2, 0.005, 20, 64, NARROW), bp(2, 0.01, 20, 64, NARROW)],
+    ),
+}
+MICROWAVE = {
+    "Peterson-Barney": (
+        "microwave",
+        3,
+        (ROOM,),
+        [phyll(3, 20), phyll(1, 20), phyll(1, 12), phyll(2, 20)],
+        [bp(1, 0.01, 40), bp(2, 0.01, 20), bp(1, 0.01, 40, 64, OVERLAY, _pixels(4, 12, 12, 12)),
+         bp(2, 0.01, 20, 64, OVERLAY, _pixels(4, 12, 12, 12))],
+    ),
+    "vowels": (
+        "microwave",
+        5,
+        (ROOM, VOWELS, "training.epochs=200"),
+        [phyll(1, 20, _pixels(*[1] * 7, *[3] * 9, *[2] * 3)), phyll(1, 8, _pixels(*[1] * 7, *[3] * 9, *[2] * 3)),
+         phyll(2, 20, _pixels(*[1] * 7, *[3] * 9, *[2] * 3)), phyll(1, 20, _pixels(*[2] * 7, *[3] * 2, *[2] * 10))],
+        [bp(1, 0.01, 60, 32, _pixels(*[1] * 7, *[3] * 9, *[2] * 3)),
+         bp(1, 0.01, 60, 32, OVERLAY, _pixels(*[4] * 4, *[3] * 8)),
+         bp(2, 0.01, 40, 32, OVERLAY, _pixels(*[4] * 4, *[3] * 8)),
+         bp(2, 0.005, 40, 32, OVERLAY, _pixels(*[4] * 4, *[3] * 8))],
+    ),
+    "xor-tones": (
+        "microwave",
+        5,
+        (ROOM, XOR_ROOM, PLAIN, "training.negatives=all"),
+        [phyll(1, 8, _pixels(10, 2, 2, 10, 2, 2, 6, 6)), phyll(1, 20, _pixels(10, 2, 2, 10, 2, 2, 6, 6)),
+         phyll(1, 8, _pixels(12, 3, 3, 12, 3, 3, 2, 2)), phyll(2, 8, _pixels(10, 2, 2, 10, 2, 2, 6, 6))],
+        [bp(1, 0.01, 60, 64, OVERLAY, _pixels(12, 4, 4, 12, 4, 4)),
+         bp(2, 0.01, 20, 64, _pixels(10, 2, 2, 10, 2, 2, 6, 6)),
+         bp(2, 0.01, 20, 64, OVERLAY, _pixels(12, 4, 4, 12, 4, 4)),
+         bp(2, 0.005, 20, 64, OVERLAY, _pixels(12, 4, 4, 12, 4, 4))],
+    ),
+}  # fmt: skip
+
+
+def _cells() -> dict[str, Cell]:
+    found = {}
+    for task in ("vowels", "xor-tones", "Peterson-Barney"):
+        for rig, tasks in (("acoustic", ACOUSTIC), ("microwave", MICROWAVE)):
+            for skip in (True, False):
+                config, tuning, shared, ours, ideal = tasks[task]
+                path = (*shared, f"network.skip={str(skip).lower()}")
+                candidates = {
+                    "phyll": [(*path, *one) for one in ours],
+                    "backpropagation": [(*path, *one) for one in ideal],
+                }
+                found[f"{rig}/{task}/{'skip' if skip else 'no skip'}"] = Cell(config, tuning, candidates)
+    return found
+
+
+CELLS = _cells()
