@@ -406,22 +406,19 @@ class OpticalWorld:
 
     def _counts(self, job: _Job, cells: Levels, exposure_s: float, frame: int, noisy: bool) -> Floats:
         """Counts (rows, pixels) of the camera for levels (rows, width) of the shots of a job."""
-        p, now, (block, row), rows = self.parameters, job.now, divmod(job.shot, BLOCK), len(cells)
+        p, now, row, rows = self.parameters, job.now, job.shot % BLOCK, len(cells)
         blocks = -(-(row + rows) // BLOCK)
+        light = self._modulator.light(cells, now.stuck)
         if rows < blocks * BLOCK:
-            cells = np.pad(cells, ((row, blocks * BLOCK - row - rows), (0, 0)))
-        light = self._modulator.light(cells, now.stuck).reshape(blocks, BLOCK, p.width)
-        field = job.operator.forward(light)
+            light = np.pad(light, ((row, blocks * BLOCK - row - rows), (0, 0)))
+        field = job.operator.forward(light.reshape(blocks, BLOCK, p.width))
+        field = field.reshape(blocks * BLOCK, p.pixels)[row : row + rows]
         if p.reference:
             field += self._reference(now)
-        intensity = _squared(field).reshape(blocks * BLOCK, p.pixels)
         per_intensity = exposure_s * now.laser * self._rate_e_s
-        mean_e = self._camera.electrons(intensity, per_intensity, exposure_s, job.sensor)
-        words = None
-        if noisy:
-            each = [self._camera.words(self.seed, block + number, frame, BLOCK) for number in range(blocks)]
-            words = each[0] if blocks == 1 else np.concatenate(each)
-        return self._camera.counts(mean_e, words, job.sensor)[row : row + rows]
+        mean_e = self._camera.electrons(_squared(field), per_intensity, exposure_s, job.sensor)
+        words = self._camera.words(self.seed, job.shot, frame, rows) if noisy else None
+        return self._camera.counts(mean_e, words, job.sensor)
 
     def _drives(self, drive: ArrayLike) -> Array:
         rows = np.asarray(drive, dtype=np.float64)

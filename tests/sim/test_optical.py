@@ -487,7 +487,7 @@ def test_cells_and_pixels_are_lost_and_the_laser_fades():
 
 
 def test_more_noise_is_a_share_of_each_pixels_rms():
-    world = OpticalWorld(replace(SMALL, bits=16, offset_counts=20_000), 0)
+    world = OpticalWorld(replace(SMALL, bits=16, offset_counts=20_000, read_noise_e=100.0), 0)
     rms = world.rms_e / SMALL.full_well_e
     drive = drives(world, 500)
     quiet = world.respond(drive, 0)
@@ -495,6 +495,8 @@ def test_more_noise_is_a_share_of_each_pixels_rms():
     world.disturb("noise", share=0.04)
     added = world.respond(drive, 0) - quiet
     np.testing.assert_allclose(added.std(axis=0), 0.05 * rms, rtol=0.15)
+    reading = quiet - world.respond_without_noise(drive)
+    assert abs(np.corrcoef(added.ravel(), reading.ravel())[0, 1]) < 0.03  # independent of what there is
 
 
 # The derivative

@@ -21,6 +21,7 @@ from labtrain.sim.optics.photons import Floats, Words, coarse_normals, poisson
 
 Array = NDArray[np.float64]
 
+_TOGETHER = 16  # shots that share a counter of the noise: to begin one costs as much as some thousand words
 _SENSOR = 8 * 1000 + GEOMETRY  # a stream of its own, beyond those of any scatterer
 
 
@@ -59,10 +60,16 @@ class Camera:
         self.sensor = Sensor(dark)
         self.n_out = p.output_shape[0] * p.output_shape[1]
 
-    def words(self, seed: int, block: int, frame: int, rows: int) -> Words:
-        """Random words of a block of shots, (rows, pixels)."""
-        raw: Any = philox(seed, NOISE, block, frame).bit_generator.random_raw(rows * self._p.pixels)
-        return np.asarray(raw, dtype=np.uint64).reshape(rows, self._p.pixels)
+    def words(self, seed: int, first_shot: int, frame: int, shots: int) -> Words:
+        """Random words of successive shots, (shots, pixels)."""
+        pixels, last = self._p.pixels, first_shot + shots - 1
+        draws = []
+        for group in range(first_shot // _TOGETHER, last // _TOGETHER + 1):
+            raw: Any = philox(seed, NOISE, group, frame).bit_generator.random_raw(_TOGETHER * pixels)
+            draws.append(np.asarray(raw, dtype=np.uint64))
+        found = draws[0] if len(draws) == 1 else np.concatenate(draws)
+        row = first_shot % _TOGETHER
+        return found.reshape(-1, pixels)[row : row + shots]
 
     def electrons(self, intensity: Floats, per_intensity: float, exposure_s: float, sensor: Sensor) -> Floats:
         """Mean electrons for intensities (n, pixels) of which 1 gives so many; works in their place."""
