@@ -27,15 +27,15 @@ from labtrain.sim.optics.fourier import FourierMask, Structured
 from labtrain.sim.optics.modulator import Levels, Modulator
 from labtrain.sim.optics.parameters import OpticalParameters
 from labtrain.sim.optics.photons import Floats
-from labtrain.sim.optics.scatterers import Fibre, Fields, Gaussian, Operator, Scatterer
+from labtrain.sim.optics.scatterers import BLOCK, Fibre, Fields, Gaussian, Operator, Scatterer
 from labtrain.sim.optics.wander import HOLD, Stretch
 
 __all__ = ["BLOCK", "HOLD", "OpticalParameters", "OpticalWorld"]
 
 Array = NDArray[np.float64]
 
-BLOCK = 64  # shots computed together; shot k is row k % BLOCK of its block, whatever batch it came in
-_STREAMED_ROWS = 1024  # shots for which a matrix that is not kept is drawn once; a multiple of BLOCK
+_STREAMED = 16  # blocks for which a matrix that is not kept is drawn once
+_FIELD_BYTES = 256e6  # that the fields of these shots may take
 _REFERENCE_SHOTS = BLOCK
 
 _SCATTERERS: dict[str, Callable[[OpticalParameters], Scatterer]] = {
@@ -94,7 +94,8 @@ class OpticalWorld:
         self._workers = workers
         self._modulator, self._camera = Modulator(parameters), Camera(parameters)
         self._scatterer = _SCATTERERS[parameters.scatterer](parameters)
-        self._rows = _STREAMED_ROWS if getattr(self._scatterer, "streams", False) else BLOCK
+        fit = int(_FIELD_BYTES / (8 * parameters.pixels * BLOCK))
+        self._blocks = max(1, min(_STREAMED, fit)) if getattr(self._scatterer, "streams", False) else 1
         self._events = Events(*own(parameters))
         self._altered: dict[int, Altered] = {}
         self._sensors: dict[tuple[tuple[int, ...], float], Sensor] = {}
@@ -186,8 +187,8 @@ class OpticalWorld:
         per_intensity = exposure_s * now.laser * self._rate_e_s * (1.0 if alive is None else alive)
         dark_e = exposure_s * self._camera.sensor.dark_e_s.astype(np.float64)
         found = np.empty((len(rows), self.n_in))
-        for start in range(0, len(rows), self._rows):
-            part = slice(start, start + self._rows)
+        for start in range(0, len(rows), self._blocks * BLOCK):
+            part = slice(start, start + self._blocks * BLOCK)
             cells = self._modulator.cells(rows[part])
             field = operator.forward(self._modulator.light(cells, now.stuck)) + self._reference(now)
             intensity = _squared(field.astype(np.complex128))
@@ -399,20 +400,21 @@ class OpticalWorld:
         while done < n:
             shot = first_shot + done
             # A block in which something happens is computed twice, before and after.
-            count = int(min(n - done, self._rows - shot % BLOCK, self.steady(shot)))
+            count = int(min(n - done, self._blocks * BLOCK - shot % BLOCK, self.steady(shot)))
             now = self._after(shot)
             yield _Job(slice(done, done + count), shot, now, self._operator(shot), self._sensor(now))
             done += count
 
     def _counts(self, job: _Job, cells: Levels, exposure_s: float, frame: int, noisy: bool) -> Floats:
         """Counts (rows, pixels) of the camera for levels (rows, width) of the shots of a job."""
-        p, now, row, rows = self.parameters, job.now, job.shot % BLOCK, len(cells)
-        blocks = -(-(row + rows) // BLOCK)
+        p, now, rows, block = self.parameters, job.now, len(cells), job.operator.block
+        row = job.shot % block
+        blocks = -(-(row + rows) // block)
         light = self._modulator.light(cells, now.stuck)
-        if rows < blocks * BLOCK:
-            light = np.pad(light, ((row, blocks * BLOCK - row - rows), (0, 0)))
-        field = job.operator.forward(light.reshape(blocks, BLOCK, p.width))
-        field = field.reshape(blocks * BLOCK, p.pixels)[row : row + rows]
+        if rows < blocks * block:
+            light = np.pad(light, ((row, blocks * block - row - rows), (0, 0)))
+        field = job.operator.forward(light.reshape(blocks, block, p.width))
+        field = field.reshape(blocks * block, p.pixels)[row : row + rows]
         if p.reference:
             field += self._reference(now)
         per_intensity = exposure_s * now.laser * self._rate_e_s

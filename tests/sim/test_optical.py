@@ -16,6 +16,7 @@ from labtrain.threads import blas_threads
 
 SMALL = OpticalParameters(slm_shape=(6, 7), camera_shape=(9, 8), mode_groups=5, hot_pixels=0.0)
 MASKED = replace(SMALL, slm_shape=(9, 8), scatterer="fourier_mask")
+LARGE = replace(SMALL, scatterer="structured", camera_shape=(130, 128), pool_size=32, pool_stride=32)
 EACH = {
     "gaussian": SMALL,
     "streamed": replace(SMALL, memory_mb=0.0),
@@ -143,6 +144,16 @@ def test_the_structured_scatterer_is_a_product_of_unitary_matrices():
     bent = world.transmission()
     assert not np.allclose(bent, dense, atol=0.1)
     np.testing.assert_allclose(bent.conj().T @ bent, np.eye(30), atol=1e-5)
+
+
+def test_a_large_plane_is_transformed_shot_by_shot():
+    world = OpticalWorld(replace(LARGE, pool_size=1, pool_stride=1), 0)
+    assert (world._operator(0).block, OpticalWorld(EACH["structured"], 0)._operator(0).block) == (1, BLOCK)
+    drive = drives(world, 3)
+    light = world._modulator.light(world._modulator.cells(drive))
+    together = replace(world._operator(0), block=3).forward(light)
+    np.testing.assert_allclose(world._operator(0).forward(light), together, atol=1e-4)
+    assert world.intensity(drive).std() == pytest.approx(1, abs=0.05)
 
 
 def test_a_fibre_keeps_the_energy_of_its_modes():
@@ -318,7 +329,7 @@ def test_frames_are_what_outputs_are_made_of():
 
 
 def eventful(name, workers=1):
-    world = OpticalWorld(replace(EACH[name], drift_eps=0.02), 3, workers=workers)
+    world = OpticalWorld(replace(EACH.get(name, LARGE), drift_eps=0.02), 3, workers=workers)
     world.disturb("fibre", at_shot=290, correlation=0.5)
     world.disturb("laser", at_shot=301, gain=0.5)
     world.disturb("camera_pixels", at_shot=310, pixels=[0, 5])
@@ -327,11 +338,11 @@ def eventful(name, workers=1):
     return world
 
 
-EVENTFUL = {name: eventful(name) for name in EACH}
+EVENTFUL = {name: eventful(name) for name in (*EACH, "large")}
 
 
 @settings(max_examples=8, deadline=None)
-@given(name=st.sampled_from(list(EACH)), first=st.integers(200, 330), cuts=st.lists(st.integers(1, 79), max_size=3))
+@given(name=st.sampled_from(list(EVENTFUL)), first=st.integers(200, 330), cuts=st.lists(st.integers(1, 79), max_size=3))
 def test_an_answer_depends_on_its_shot_alone(name, first, cuts):
     world = EVENTFUL[name]
     drive = drives(world, 80, seed=first)

@@ -7,6 +7,7 @@ stand for a matrix of n x n: their speckle is as fully developed, for n log n op
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +18,13 @@ from scipy.fft import fft2, ifft2, next_fast_len
 from labtrain.sim.noise import DRIFT, GEOMETRY
 from labtrain.sim.optics.parameters import OpticalParameters, rounded_up
 from labtrain.sim.optics.photons import fine_normals
-from labtrain.sim.optics.scatterers import _STREAMS, Operator, Shift, wandering, words
+from labtrain.sim.optics.scatterers import _STREAMS, BLOCK, Operator, Shift, wandering, words
 from labtrain.sim.optics.wander import History, Wandering
 
 Fields = NDArray[np.complex64]
 Integers = NDArray[np.int64]
+
+_LARGE = 1 << 14  # points of a plane that is transformed for each shot by itself: nothing is gained by more at once
 
 
 @dataclass(frozen=True)
@@ -35,34 +38,44 @@ class PhasesAndTransforms:
     into, out : ndarray of int
         Points of the plane, flat, on which cells lie and that pixels see.
     scale : float
+    block : int
+        Rows that are transformed together.
     """
 
     phases: tuple[Fields, ...]
     into: Integers
     out: Integers
     scale: float
+    block: int
 
     def forward(self, light: Fields) -> Fields:
-        plane = self._laid(light[..., : len(self.into)], self.into)
-        for phases in self.phases:
-            plane = fft2(plane * phases, norm="ortho")
-        return self._read(plane, self.out)
+        def through(plane: Fields) -> Fields:
+            for phases in self.phases:
+                plane = fft2(plane * phases, norm="ortho")
+            return plane
+
+        return self._mapped(light[..., : len(self.into)], self.into, through, self.out)
 
     def transposed(self, back: Fields) -> Fields:
-        plane = self._laid(back, self.out)
-        for phases in reversed(self.phases):
-            plane = fft2(plane, norm="ortho") * phases  # the transform is symmetric
-        return self._read(plane, self.into)
+        def through(plane: Fields) -> Fields:
+            for phases in reversed(self.phases):
+                plane = fft2(plane, norm="ortho") * phases  # the transform is symmetric
+            return plane
 
-    def _laid(self, values: Fields, where: Integers) -> Fields:
-        plane = np.zeros((*values.shape[:-1], self.phases[0].size), dtype=np.complex64)
-        plane[..., where] = values
-        return plane.reshape(*values.shape[:-1], *self.phases[0].shape)
+        return self._mapped(back, self.out, through, self.into)
 
-    def _read(self, plane: Fields, where: Integers) -> Fields:
-        flat = plane.reshape(*plane.shape[:-2], -1).take(where, axis=-1)
-        flat *= np.float32(self.scale)
-        return flat
+    def _mapped(self, given: Fields, at: Integers, through: Callable[[Fields], Fields], seen: Integers) -> Fields:
+        """Values at some points of the plane (..., points), through it, at others, a block of rows at a time."""
+        rows = given.reshape(-1, given.shape[-1])
+        found = np.empty((len(rows), len(seen)), dtype=np.complex64)
+        for start in range(0, len(rows), self.block):
+            part = slice(start, start + self.block)
+            plane = np.zeros((len(rows[part]), self.phases[0].size), dtype=np.complex64)
+            plane[:, at] = rows[part]
+            plane = through(plane.reshape(-1, *self.phases[0].shape)).reshape(len(plane), -1)
+            np.take(plane, seen, axis=1, out=found[part], mode="clip")
+        found *= np.float32(self.scale)
+        return found.reshape(*given.shape[:-1], len(seen))
 
 
 class Structured:
@@ -89,6 +102,7 @@ class Structured:
             self._where(self._p.slm_shape, (0, 0)),
             self._where(self._p.camera_shape, shift),
             (self._points / self._p.cells) ** 0.5,
+            1 if self._points >= _LARGE else BLOCK,
         )
 
     @property
@@ -129,6 +143,7 @@ class MaskedMatrix:
     passed: Integers
     shape: tuple[int, int]
     shift: Shift
+    block: int = BLOCK
 
     def forward(self, light: Fields) -> Fields:
         cells, frequencies = self.shape[0] * self.shape[1], len(self.passed)

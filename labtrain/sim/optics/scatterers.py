@@ -21,6 +21,7 @@ from labtrain.sim.optics.wander import History, Wandering
 Fields = NDArray[np.complex64]
 Shift = tuple[int, int]
 
+BLOCK = 64  # shots computed together, each in its own place, since a matrix product may round differently in another
 _STREAMS = 8  # of numbers, for each stretch of a history
 _TILES = 1 << 20  # in either direction of a field
 _KEPT_BYTES = 256e6  # of arrays that wandered
@@ -28,7 +29,16 @@ _CHUNK = 1024  # columns of a matrix that is drawn piece by piece
 
 
 class Operator(Protocol):
-    """A scatterer that stands still."""
+    """A scatterer that stands still.
+
+    Attributes
+    ----------
+    block : int
+        Rows that have to be given together, in their places, if a row is always to be rounded alike.
+    """
+
+    @property
+    def block(self) -> int: ...
 
     def forward(self, light: Fields) -> Fields:
         """Field of the camera's pixels (..., rows, pixels) for that of the cells (..., rows, width)."""
@@ -55,6 +65,7 @@ class Matrix:
     """
 
     t: Fields
+    block: int = BLOCK
 
     def forward(self, light: Fields) -> Fields:
         return np.asarray(light @ self.t)
@@ -78,6 +89,7 @@ class Streamed:
     piece: Callable[[int], Fields]
     columns: list[slice]
     width: int
+    block: int = BLOCK
 
     def forward(self, light: Fields) -> Fields:
         found = np.empty((*light.shape[:-1], self.columns[-1].stop), dtype=np.complex64)
