@@ -144,7 +144,7 @@ def of_disturbed(
     suffix : str
         Of the run's name.
     start_from : path, optional
-        Run whose trials these begin from.
+        Run whose trials these begin from; None: fresh weights, whatever the file says.
     Others and errors as of :func:`of_method`.
     """
     changes = [{"at_shot": 0, "do": one.do, **one.values} for one in loaded.value.compare.disturb]
@@ -152,8 +152,7 @@ def of_disturbed(
     more = [f"run.name={name}-{suffix}", "ablations=[]", f"disturbances={json.dumps([*changes, *later])}"]
     if trials is not None:
         more.append(f"trials.count={trials}")
-    if start_from is not None:
-        more.append(f"trials.start_from={json.dumps(str(start_from.absolute()))}")
+    more.append(f"trials.start_from={json.dumps(None if start_from is None else str(start_from.absolute()))}")
     return _experiment(loaded, name, candidate, more)
 
 

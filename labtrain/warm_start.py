@@ -66,9 +66,12 @@ class Earlier:
         Raises
         ------
         ConfigError
-            If it has not learned the same kind of network.
+            If it has not learned the same kind of network, or the method does not inherit.
         """
         state = self(index)
+        if not hasattr(trial.method, "inherit"):  # one of somebody else's
+            name = getattr(trial.experiment.training, "method", "")
+            raise ConfigError(f"trials.start_from: method {name} cannot begin with what another trial has learned")
         try:
             trial.inherit(state)
         except RunError as error:

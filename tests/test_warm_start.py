@@ -21,6 +21,7 @@ from labtrain.config import Loaded, loads
 from labtrain.errors import ConfigError, InputError, RunError
 from labtrain.experiment import Experiment
 from labtrain.methods.coordinate_descent import CoordinateDescent
+from labtrain.methods.method import Inheriting
 from labtrain.methods.mono_forward import MonoForward
 from labtrain.methods.phyll import PhyLL
 from labtrain.report import summary_table
@@ -319,6 +320,14 @@ def test_a_rig_of_another_shape_is_refused(lab: Path, earlier: Callable[[str], P
     with pytest.raises(ConfigError, match=r"^trials.start_from: .*: saved weights have shapes .*\(lab.yaml:\d+\)$"):
         jobs.train(loaded, tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_a_method_that_does_not_inherit_is_refused(
+    lab: Path, earlier: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(Inheriting, "inherit")
+    with pytest.raises(ConfigError, match=r"^trials.start_from: method ridge cannot begin with what another"):
+        jobs.plan(config(lab, "ridge", earlier("ridge")))
 
 
 def test_trained_pixels_are_inherited_and_others_refused() -> None:
