@@ -1,7 +1,5 @@
 """A simulated optical bench: light from a modulator through a scatterer to a camera.
 
-    E = T e(levels) + reference,      outputs ~ camera(|E|^2)
-
 The parts are those of :mod:`labtrain.sim.optics`: modulator, scatterers (a complex Gaussian transmission matrix, the
 modes of a fibre, Fourier transforms with random phases, the published model), a camera, and a fibre that drifts.
 """
@@ -10,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -20,52 +16,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from labtrain.errors import InputError
 from labtrain.sim.disturbances import Event, Events, Known, checked
-from labtrain.sim.noise import REFERENCE, philox
-from labtrain.sim.optics.camera import Camera, Sensor
+from labtrain.sim.optics.bench import Bench, Moment
 from labtrain.sim.optics.disturbances import Altered, altered, known, own
-from labtrain.sim.optics.fourier import FourierMask, Structured
-from labtrain.sim.optics.modulator import Levels, Modulator
 from labtrain.sim.optics.parameters import OpticalParameters
-from labtrain.sim.optics.photons import Floats
-from labtrain.sim.optics.scatterers import BLOCK, Fibre, Fields, Gaussian, Operator, Scatterer
-from labtrain.sim.optics.wander import HOLD, Stretch
+from labtrain.sim.optics.scatterers import BLOCK
+from labtrain.sim.optics.wander import HOLD
 
 __all__ = ["BLOCK", "HOLD", "OpticalParameters", "OpticalWorld"]
 
 Array = NDArray[np.float64]
 
-_STREAMED = 16  # blocks for which a matrix that is not kept is drawn once
-_FIELD_BYTES = 256e6  # that the fields of these shots may take
-_REFERENCE_SHOTS = BLOCK
-
-_SCATTERERS: dict[str, Callable[[OpticalParameters], Scatterer]] = {
-    "gaussian": Gaussian,
-    "fibre": Fibre,
-    "structured": Structured,
-    "fourier_mask": FourierMask,
-}
-
-
-@dataclass(frozen=True)
-class _Job:
-    """Successive shots of one block (or of several, if the matrix is drawn anew for them) during which nothing happens.
-
-    Parameters
-    ----------
-    part : slice
-        Their place in the batch.
-    shot : int
-        The first one.
-    now : Altered
-    operator : Operator
-    sensor : Sensor
-    """
-
-    part: slice
-    shot: int
-    now: Altered
-    operator: Operator
-    sensor: Sensor
+Work = Callable[[slice, Moment], None]
 
 
 class OpticalWorld:
@@ -92,22 +53,17 @@ class OpticalWorld:
         self.parameters = parameters
         self.seed = seed
         self._workers = workers
-        self._modulator, self._camera = Modulator(parameters), Camera(parameters)
-        self._scatterer = _SCATTERERS[parameters.scatterer](parameters)
-        fit = int(_FIELD_BYTES / (8 * parameters.pixels * BLOCK))
-        self._blocks = max(1, min(_STREAMED, fit)) if getattr(self._scatterer, "streams", False) else 1
+        self._bench = Bench(parameters)
         self._events = Events(*own(parameters))
         self._altered: dict[int, Altered] = {}
-        self._sensors: dict[tuple[tuple[int, ...], float], Sensor] = {}
-        self._operators: dict[Any, Operator] = {}
 
     @property
     def n_in(self) -> int:
-        return self._modulator.n_in
+        return self._bench.modulator.n_in
 
     @property
     def n_out(self) -> int:
-        return self._camera.n_out
+        return self._bench.camera.n_out
 
     # As a layer
 
@@ -138,13 +94,13 @@ class OpticalWorld:
         InputError
             If the drives do not have n_in columns within [0, 1].
         """
-        rows, exposure_s = self._drives(drive), self._exposure(exposure_s)
+        rows, exposure_s, bench = self._drives(drive), self._exposure(exposure_s), self._bench
+        y, dark = np.empty((len(rows), self.n_out)), bench.camera.dark_counts(exposure_s)
 
-        y, dark = np.empty((len(rows), self.n_out)), self._camera.dark_counts(exposure_s)
-
-        def work(job: _Job) -> None:
-            cells = self._modulator.cells(rows[job.part])
-            y[job.part] = self._camera.outputs(self._counts(job, cells, exposure_s, frame, noisy), dark)
+        def work(part: slice, moment: Moment) -> None:
+            words = bench.camera.words(self.seed, moment.shot, frame, len(rows[part])) if noisy else None
+            counts = bench.counts(moment, bench.modulator.cells(rows[part]), exposure_s, words)
+            y[part] = bench.camera.outputs(counts, dark)
 
         self._run(work, len(rows), _shot(first_shot))
         return y
@@ -155,7 +111,7 @@ class OpticalWorld:
 
     def quantise(self, drive: ArrayLike) -> Array:
         """Drives (n, n_in) as the modulator shows them."""
-        return self._modulator.quantise(self._drives(drive))
+        return self._bench.modulator.quantise(self._drives(drive))
 
     def vjp(self, drive: ArrayLike, dy: ArrayLike, shot: int = 0, *, exposure_s: float | None = None) -> Array:
         """Exact derivative of outputs without noise: dx_i = sum_k dy_k d y_k / d x_i, as the bench is at one shot.
@@ -181,21 +137,11 @@ class OpticalWorld:
         rows, back = self._drives(drive), np.asarray(dy, dtype=np.float64)
         if back.shape != (len(rows), self.n_out):
             raise InputError(f"optical world: derivative of shape {back.shape} is not ({len(rows)}, {self.n_out})")
-        exposure_s, shot = self._exposure(exposure_s), _shot(shot)
-        now, operator = self._after(shot), self._operator(shot)
-        alive = self._sensor(now).alive
-        per_intensity = exposure_s * now.laser * self._rate_e_s * (1.0 if alive is None else alive)
-        dark_e = exposure_s * self._camera.sensor.dark_e_s.astype(np.float64)
+        exposure_s, moment = self._exposure(exposure_s), self._at(_shot(shot))
         found = np.empty((len(rows), self.n_in))
-        for start in range(0, len(rows), self._blocks * BLOCK):
-            part = slice(start, start + self._blocks * BLOCK)
-            cells = self._modulator.cells(rows[part])
-            field = operator.forward(self._modulator.light(cells, now.stuck)) + self._reference(now)
-            intensity = _squared(field.astype(np.complex128))
-            mean_e = per_intensity * intensity + dark_e * (1.0 if alive is None else alive)
-            slope = self._camera.slope(mean_e, dark_e, back[part]) * per_intensity
-            by_field = (2.0 * slope * field.conj()).astype(np.complex64)
-            found[part] = self._modulator.vjp(cells, operator.transposed(by_field), now.stuck)
+        for start in range(0, len(rows), self._bench.shots_at_once):
+            part = slice(start, start + self._bench.shots_at_once)
+            found[part] = self._bench.vjp(moment, rows[part], back[part], exposure_s)
         return found
 
     # As a modulator and a camera
@@ -236,41 +182,39 @@ class OpticalWorld:
                 f"optical world: patterns of shape {levels.shape}, {levels.dtype}, are not (shots, {rows}, {columns}) "
                 f"of whole numbers 0 to {p.levels - 1}"
             )
-        flat, exposure_s = levels.reshape(len(levels), p.cells), self._exposure(exposure_s)
+        flat, exposure_s, bench = levels.reshape(len(levels), p.cells), self._exposure(exposure_s), self._bench
         found = np.empty((len(levels), p.pixels), dtype=np.uint16)
 
-        def work(job: _Job) -> None:
-            cells = np.zeros((len(flat[job.part]), p.width), dtype=np.intp)
-            cells[:, : p.cells] = flat[job.part]
-            found[job.part] = self._counts(job, cells, exposure_s, frame, noisy)
+        def work(part: slice, moment: Moment) -> None:
+            cells = np.zeros((len(flat[part]), p.width), dtype=np.intp)
+            cells[:, : p.cells] = flat[part]
+            words = bench.camera.words(self.seed, moment.shot, frame, len(cells)) if noisy else None
+            found[part] = bench.counts(moment, cells, exposure_s, words)
 
         self._run(work, len(flat), _shot(first_shot))
         return found.reshape(len(levels), *p.camera_shape)
 
     def pattern(self, drive: ArrayLike) -> NDArray[np.uint16]:
         """Levels of all cells for drives (n, n_in): (n, rows, columns)."""
-        cells = self._modulator.cells(self._drives(drive))[:, : self.parameters.cells]
+        cells = self._bench.modulator.cells(self._drives(drive))[:, : self.parameters.cells]
         return cells.astype(np.uint16).reshape(-1, *self.parameters.slm_shape)
 
     def outputs(self, frames: ArrayLike, dark: ArrayLike | None = None, *, exposure_s: float | None = None) -> Array:
         """Outputs (n, n_out) for frames (n, rows, columns), less a dark frame (rows, columns), or a perfect one."""
         counts = np.asarray(frames, dtype=np.float32).reshape(-1, self.parameters.pixels)
-        level = self._camera.dark_counts(self._exposure(exposure_s))
+        level = self._bench.camera.dark_counts(self._exposure(exposure_s))
         if dark is not None:
             level = np.asarray(dark, dtype=np.float32).reshape(self.parameters.pixels)
-        return np.asarray(self._camera.outputs(counts, level), dtype=np.float64)
+        return np.asarray(self._bench.camera.outputs(counts, level), dtype=np.float64)
 
     def intensity(self, drive: ArrayLike, shot: int = 0) -> Array:
-        """|E|^2 on the camera's pixels, in units of the mean speckle, (n, pixels): for inspection."""
-        now, rows = self._after(shot), self._drives(drive)
-        light = self._modulator.light(self._modulator.cells(rows), now.stuck)
-        field = self._operator(shot).forward(light) + self._reference(now)
-        return np.asarray(_squared(field) * np.float64(self._rate_e_s / self.parameters.electrons_per_s))
+        """|E|^2 on the camera's pixels, in units of its mean, (n, pixels): for inspection."""
+        return self._bench.intensity(self._at(_shot(shot)), self._bench.modulator.cells(self._drives(drive)))
 
     def transmission(self, shot: int = 0) -> NDArray[np.complex128]:
         """The transmission matrix as of one shot, (pixels, cells): for benches of few cells."""
         unit = np.eye(self.parameters.cells, self.parameters.width, dtype=np.complex64)
-        return np.asarray(self._operator(shot).forward(unit).T, dtype=np.complex128)
+        return np.asarray(self._at(_shot(shot)).operator.forward(unit).T, dtype=np.complex128)
 
     # What happens by shot
 
@@ -303,7 +247,7 @@ class OpticalWorld:
         """Another seed for noise and drift; disturbances are undone."""
         self.seed = seed
         self._events.clear()
-        self._forget()
+        self._altered.clear()
 
     def state(self) -> dict[str, Any]:
         """Seed and disturbances, JSON-compatible. The shot number is the caller's to keep."""
@@ -313,11 +257,7 @@ class OpticalWorld:
         """Return to a state that :meth:`state` gave."""
         self.seed = int(state["seed"])
         self._events.restore(state["disturbances"])
-        self._forget()
-
-    def _forget(self) -> None:
         self._altered.clear()
-        self._operators.clear()
 
     def _after(self, shot: int) -> Altered:
         """What the disturbances have made of the bench by a shot."""
@@ -326,101 +266,29 @@ class OpticalWorld:
             self._altered[len(happened)] = altered(self.parameters, happened)
         return self._altered[len(happened)]
 
-    def _operator(self, shot: int) -> Operator:
-        now = self._after(shot)
-        last = now.history[-1]
-        key = (now.history, last.place(shot)[0] if last.eps else 0, now.shift)
-        if key not in self._operators:
-            self._operators.clear()  # a matrix may be large
-            self._operators[key] = self._scatterer.at(self.seed, now.history, shot, now.shift)
-        return self._operators[key]
+    def _at(self, shot: int) -> Moment:
+        return self._bench.at(self.seed, shot, self._after(shot))
 
-    def _sensor(self, now: Altered) -> Sensor:
-        if (now.lost, now.noise) not in self._sensors:
-            sensor = self._camera.sensor
-            if now.lost:
-                alive = np.ones(self.parameters.pixels, dtype=np.float32)
-                alive[list(now.lost)] = 0.0
-                sensor = replace(sensor, alive=alive)
-            if now.noise:
-                sensor = replace(sensor, extra_e=(now.noise * self.rms_e).astype(np.float32))
-            self._sensors[now.lost, now.noise] = sensor
-        return self._sensors[now.lost, now.noise]
-
-    @cached_property
-    def rms_e(self) -> Array:
-        """Signal of each pixel over a fixed set of random drives, undisturbed, rms, (pixels,), in electrons."""
-        intensity = _squared(self._typical + self._reference(altered(self.parameters, ())))
-        mean_e = self.parameters.exposure_s * self._rate_e_s * intensity.astype(np.float64)
-        return np.asarray(np.sqrt((mean_e**2).mean(axis=0)))
-
-    @cached_property
-    def _typical(self) -> Fields:
-        """Fields behind the scatterer, undisturbed, of a fixed set of random drives, (shots, pixels)."""
-        drive = philox(self.parameters.geometry_seed, REFERENCE).random((_REFERENCE_SHOTS, self.n_in))
-        light = self._modulator.light(self._modulator.cells(drive))
-        return self._scatterer.at(self.seed, (Stretch(0, 0.0),), 0, (0, 0)).forward(light)
-
-    @cached_property
-    def _speckle(self) -> float:
-        """Mean of |T e|^2 over these fields: what the exposure is set for."""
-        return float(_squared(self._typical).mean(dtype=np.float64))
-
-    @cached_property
-    def _rate_e_s(self) -> float:
-        """Electrons a second for an |E|^2 of 1; speckle and reference arm share the light."""
-        return self.parameters.electrons_per_s / (self._speckle * (1.0 + self.parameters.reference**2))
-
-    def _reference(self, now: Altered) -> Fields:
-        """Field of the reference arm, (pixels,): a plane wave."""
-        p = self.parameters
-        rows, columns = (
-            tilt * (np.arange(side) + moved)
-            for tilt, side, moved in zip(p.reference_tilt, p.camera_shape, now.shift, strict=True)
-        )
-        wave = p.reference * self._speckle**0.5 * np.exp(2j * np.pi * (rows[:, None] + columns))
-        return np.asarray(wave.reshape(-1), dtype=np.complex64)
-
-    # The way of the light
-
-    def _run(self, work: Callable[[_Job], None], n: int, first_shot: int) -> None:
+    def _run(self, work: Work, n: int, first_shot: int) -> None:
         """Do the work for all parts of a batch, a few at once."""
-        jobs, _ = self._jobs(n, first_shot), self._rate_e_s  # now, before several threads ask for it
+        jobs, _ = self._jobs(n, first_shot), self._bench.rate_e_s  # now, before several threads ask for it
         if self._workers == 1 or n <= BLOCK:
             for job in jobs:
-                work(job)
+                work(*job)
             return
         with ThreadPoolExecutor(self._workers) as pool:
-            # Not all at once: each job holds the matrix of its shots.
+            # Not all at once: each moment holds its matrix.
             while some := list(islice(jobs, 4 * self._workers)):
-                list(pool.map(work, some))
+                list(pool.map(lambda job: work(*job), some))
 
-    def _jobs(self, n: int, first_shot: int) -> Iterator[_Job]:
-        done = 0
+    def _jobs(self, n: int, first_shot: int) -> Iterator[tuple[slice, Moment]]:
+        """Parts of a batch: a block, or what lies between two events."""
+        done, at_once = 0, self._bench.shots_at_once
         while done < n:
             shot = first_shot + done
-            # A block in which something happens is computed twice, before and after.
-            count = int(min(n - done, self._blocks * BLOCK - shot % BLOCK, self.steady(shot)))
-            now = self._after(shot)
-            yield _Job(slice(done, done + count), shot, now, self._operator(shot), self._sensor(now))
+            count = int(min(n - done, at_once - shot % BLOCK, self.steady(shot)))
+            yield slice(done, done + count), self._at(shot)
             done += count
-
-    def _counts(self, job: _Job, cells: Levels, exposure_s: float, frame: int, noisy: bool) -> Floats:
-        """Counts (rows, pixels) of the camera for levels (rows, width) of the shots of a job."""
-        p, now, rows, block = self.parameters, job.now, len(cells), job.operator.block
-        row = job.shot % block
-        blocks = -(-(row + rows) // block)
-        light = self._modulator.light(cells, now.stuck)
-        if rows < blocks * block:
-            light = np.pad(light, ((row, blocks * block - row - rows), (0, 0)))
-        field = job.operator.forward(light.reshape(blocks, block, p.width))
-        field = field.reshape(blocks * block, p.pixels)[row : row + rows]
-        if p.reference:
-            field += self._reference(now)
-        per_intensity = exposure_s * now.laser * self._rate_e_s
-        mean_e = self._camera.electrons(_squared(field), per_intensity, exposure_s, job.sensor)
-        words = self._camera.words(self.seed, job.shot, frame, rows) if noisy else None
-        return self._camera.counts(mean_e, words, job.sensor)
 
     def _drives(self, drive: ArrayLike) -> Array:
         rows = np.asarray(drive, dtype=np.float64)
@@ -436,13 +304,6 @@ class OpticalWorld:
         if not 0.0 < exposure_s < np.inf:
             raise InputError(f"optical world: asked an exposure of {exposure_s:g} s, it must be above 0")
         return float(exposure_s)
-
-
-def _squared(field: NDArray[Any]) -> NDArray[Any]:
-    """|E|^2, as numbers of the same precision."""
-    found = field.real * field.real
-    found += field.imag * field.imag
-    return np.asarray(found)
 
 
 def _within(values: NDArray[Any], low: float, high: float) -> bool:

@@ -58,8 +58,8 @@ def plain(world, drive, shot=0):
     if p.reference:
         r, c = np.indices(p.camera_shape)
         wave = np.exp(2j * np.pi * (p.reference_tilt[0] * r + p.reference_tilt[1] * c)).reshape(-1)
-        field = field + p.reference * np.sqrt(world._speckle) * wave
-    mean_e = world._rate_e_s * p.exposure_s * np.abs(field) ** 2 + p.exposure_s * p.dark_e_s
+        field = field + p.reference * np.sqrt(world._bench.speckle) * wave
+    mean_e = world._bench.rate_e_s * p.exposure_s * np.abs(field) ** 2 + p.exposure_s * p.dark_e_s
     fraction = (np.minimum(mean_e, p.full_well_e) - p.exposure_s * p.dark_e_s) / p.full_well_e
     if p.readout == "amplitude":
         fraction = np.sqrt(fraction)
@@ -121,7 +121,7 @@ def test_the_typical_speckle_is_a_tenth_of_the_full_well(name):
 def test_the_transposed_map_is_that_of_the_matrix(name):
     world = OpticalWorld(EACH[name], 0)
     world.disturb("shift", rows=1, columns=-2)
-    p, operator, rng = world.parameters, world._operator(0), np.random.default_rng(0)
+    p, operator, rng = world.parameters, world._at(0).operator, np.random.default_rng(0)
     light = np.zeros((3, p.width), dtype=np.complex64)
     light[:, : p.cells] = rng.standard_normal((3, p.cells)) + 1j * rng.standard_normal((3, p.cells))
     back = (rng.standard_normal((3, p.pixels)) + 1j * rng.standard_normal((3, p.pixels))).astype(np.complex64)
@@ -133,7 +133,7 @@ def test_the_transposed_map_is_that_of_the_matrix(name):
 def test_the_structured_scatterer_is_a_product_of_unitary_matrices():
     p = replace(SMALL, slm_shape=(6, 5), camera_shape=(6, 5), scatterer="structured")
     world = OpticalWorld(p, 0)
-    operator = world._operator(0)
+    operator = world._at(0).operator
     dft = np.kron(*(np.fft.fft(np.eye(n), norm="ortho") for n in (6, 5)))
     dense = np.eye(30)
     for phases in operator.phases:
@@ -148,11 +148,11 @@ def test_the_structured_scatterer_is_a_product_of_unitary_matrices():
 
 def test_a_large_plane_is_transformed_shot_by_shot():
     world = OpticalWorld(replace(LARGE, pool_size=1, pool_stride=1), 0)
-    assert (world._operator(0).block, OpticalWorld(EACH["structured"], 0)._operator(0).block) == (1, BLOCK)
+    assert (world._at(0).operator.block, OpticalWorld(EACH["structured"], 0)._at(0).operator.block) == (1, BLOCK)
     drive = drives(world, 3)
-    light = world._modulator.light(world._modulator.cells(drive))
-    together = replace(world._operator(0), block=3).forward(light)
-    np.testing.assert_allclose(world._operator(0).forward(light), together, atol=1e-4)
+    light = world._bench.modulator.light(world._bench.modulator.cells(drive))
+    together = replace(world._at(0).operator, block=3).forward(light)
+    np.testing.assert_allclose(world._at(0).operator.forward(light), together, atol=1e-4)
     assert world.intensity(drive).std() == pytest.approx(1, abs=0.05)
 
 
@@ -168,7 +168,7 @@ def test_a_fibre_keeps_the_energy_of_its_modes():
 def test_a_large_matrix_in_pieces_is_the_same_matrix():
     kept = OpticalWorld(replace(OpticalParameters(), slm_shape=(10, 10), camera_shape=(60, 40)), 0)
     pieces = OpticalWorld(replace(kept.parameters, memory_mb=0.5), 0)
-    assert len(pieces._operator(0).columns) == 3
+    assert len(pieces._at(0).operator.columns) == 3
     np.testing.assert_array_equal(pieces.transmission(), kept.transmission())
     np.testing.assert_allclose(pieces.respond(drives(kept, 3), 0), kept.respond(drives(kept, 3), 0), atol=2e-3)
 
@@ -184,7 +184,7 @@ def test_the_published_model_in_plain_numpy():
     # The frequencies of the world's matrix begin with 0, those of this one with the lowest.
     order = np.argsort(np.fft.fftshift(np.arange(51 * 51).reshape(51, 51))[disc])
     t = np.empty((disc.sum(), disc.sum()), dtype=complex)
-    t[np.ix_(order, order)] = world._operator(0).t[: len(order)]
+    t[np.ix_(order, order)] = world._at(0).operator.t[: len(order)]
     behind = np.zeros((3, 51, 51), dtype=complex)
     behind[:, disc] = spectrum[:, disc] @ t
     field = np.abs(np.fft.ifft2(np.fft.ifftshift(behind, axes=(1, 2))))
@@ -203,7 +203,7 @@ def test_the_published_model_in_plain_numpy():
 
 def test_zero_and_one_are_half_a_wave_apart():
     world = OpticalWorld(replace(SMALL, fill_factor=1.0, unmodulated=0.0), 0)
-    light = world._modulator.light(world._modulator.cells(np.linspace(0, 1, 42)[None]))[0, :42]
+    light = world._bench.modulator.light(world._bench.modulator.cells(np.linspace(0, 1, 42)[None]))[0, :42]
     np.testing.assert_allclose(np.abs(light), 1, atol=1e-6)
     assert light[0] == pytest.approx(1) and light[-1] == pytest.approx(-1)
     levels = np.unique(world.quantise(drives(world, 200)))
@@ -405,16 +405,16 @@ def test_drift_decorrelates_the_field_as_stated(scatterer):
     light = np.exp(2j * np.pi * np.random.default_rng(0).random((16, p.width))).astype(np.complex64)
 
     def field(shot, seed=1):
-        return OpticalWorld(p, seed)._operator(shot).forward(light)
+        return OpticalWorld(p, seed)._at(shot).operator.forward(light)
 
     world, holds = OpticalWorld(p, 1), [0, 1, 2, 3, 5, 6, 11]
-    fields = {hold: world._operator(hold * HOLD).forward(light) for hold in holds}
+    fields = {hold: world._at(hold * HOLD).operator.forward(light) for hold in holds}
     for i in holds:
         assert power(fields[i]) == pytest.approx(power(fields[0]), rel=0.15)
         for j in holds:
             expected = (1 - eps**2) ** (0.5 * HOLD * abs(i - j))
             assert alike(fields[i], fields[j]) == pytest.approx(expected, abs=0.06), (i, j)
-    np.testing.assert_array_equal(world._operator(3 * HOLD + 255).forward(light), fields[3])
+    np.testing.assert_array_equal(world._at(3 * HOLD + 255).operator.forward(light), fields[3])
     for hold in (11, 3):  # without what came before
         np.testing.assert_array_equal(field(hold * HOLD), fields[hold])
     assert alike(field(11 * HOLD, seed=2), fields[11]) < 0.5
@@ -499,7 +499,7 @@ def test_cells_and_pixels_are_lost_and_the_laser_fades():
 
 def test_more_noise_is_a_share_of_each_pixels_rms():
     world = OpticalWorld(replace(SMALL, bits=16, offset_counts=20_000, read_noise_e=100.0), 0)
-    rms = world.rms_e / SMALL.full_well_e
+    rms = world._bench.rms_e / SMALL.full_well_e
     drive = drives(world, 500)
     quiet = world.respond(drive, 0)
     world.disturb("noise", share=0.03)

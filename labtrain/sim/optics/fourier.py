@@ -81,6 +81,8 @@ class PhasesAndTransforms:
 class Structured:
     """Random phases and Fourier transforms, on a plane as large as modulator and camera; the second layer wanders."""
 
+    streams = False
+
     def __init__(self, p: OpticalParameters) -> None:
         self._p = p
         sides = zip(p.slm_shape, p.camera_shape, strict=True)
@@ -172,6 +174,8 @@ class MaskedMatrix:
 
 class FourierMask:
     """Fourier transform of the image, a disc of its frequencies, a matrix, and back."""
+
+    streams = False
 
     def __init__(self, p: OpticalParameters) -> None:
         self._p = p

@@ -48,7 +48,15 @@ class Operator(Protocol):
 
 
 class Scatterer(Protocol):
-    """A scatterer by shot; `seed` is that of its drift."""
+    """A scatterer by shot; `seed` is that of its drift.
+
+    Attributes
+    ----------
+    streams : bool
+        Its matrix is drawn anew whenever it is needed: better for many shots at once.
+    """
+
+    streams: bool
 
     def at(self, seed: int, history: History, shot: int, shift: Shift) -> Operator:
         """As it is at a shot, seen by a camera moved by so many rows and columns."""
@@ -189,6 +197,8 @@ class Fibre:
 
     Modulator and camera each see one end face, with Hermite-Gauss modes u_m(x) u_n(y), m + n < mode_groups.
     """
+
+    streams = False
 
     def __init__(self, p: OpticalParameters) -> None:
         self._p, groups = p, p.mode_groups
