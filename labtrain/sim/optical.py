@@ -36,8 +36,9 @@ class OpticalWorld:
     noise around zero in the dark; or, with ``readout: amplitude``, their roots. Noise is keyed by seed, shot and number
     of the frame within the shot; the fibre drifts between holds of 256 shots, as a function of seed and shot;
     disturbances happen at any shot. Shots are computed in blocks of fixed size in which each has its place, since a
-    matrix product may round differently in another one, and its sums have lengths that any number of BLAS threads
-    rounds alike: the answer to a shot is bit for bit the same in whatever batch it is asked for.
+    matrix product may round differently in another one (few shots in a smaller block, where both turn out alike), and
+    its sums have lengths that any number of BLAS threads rounds alike: the answer to a shot is bit for bit the same in
+    whatever batch it is asked for.
 
     Parameters
     ----------
@@ -271,7 +272,8 @@ class OpticalWorld:
 
     def _run(self, work: Work, n: int, first_shot: int) -> None:
         """Do the work for all parts of a batch, a few at once."""
-        jobs, _ = self._jobs(n, first_shot), self._bench.rate_e_s  # now, before several threads ask for it
+        jobs = self._jobs(n, first_shot)
+        self._bench.prepare()
         if self._workers == 1 or n <= BLOCK:
             for job in jobs:
                 work(*job)

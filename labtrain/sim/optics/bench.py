@@ -25,7 +25,8 @@ from labtrain.sim.optics.wander import Stretch
 
 Array = NDArray[np.float64]
 
-_STREAMED = 16  # blocks for which a matrix that is not kept is drawn once
+_FEW = 16  # shots that may be computed together instead of a block of which they are all that is asked for
+_STREAMED = 8  # blocks for which a matrix that is not kept is drawn once
 _FIELD_BYTES = 256e6  # that the fields of these shots may take
 
 _SCATTERERS: dict[str, Callable[[OpticalParameters], Scatterer]] = {
@@ -72,6 +73,10 @@ class Bench:
         self._operators: dict[Any, Operator] = {}
         self._sensors: dict[tuple[tuple[int, ...], float], Sensor] = {}
 
+    def prepare(self) -> None:
+        """Find out now what several threads would ask for at once."""
+        _ = self.rate_e_s, self.few
+
     def at(self, seed: int, shot: int, now: Altered) -> Moment:
         """As it is at a shot, after what has happened by then; `seed` is that of the drift."""
         last = now.history[-1]
@@ -86,6 +91,8 @@ class Bench:
         """Readings (rows, pixels) for levels (rows, width) of successive shots; without words, without noise."""
         rows, block = len(cells), moment.operator.block
         row = moment.shot % block
+        if block > self.few and row // self.few == (row + rows - 1) // self.few:
+            block, row = self.few, row % self.few
         blocks = -(-(row + rows) // block)
         light = self.modulator.light(cells, moment.now.stuck)
         if rows < blocks * block:
@@ -133,11 +140,25 @@ class Bench:
         return float(_squared(self._typical).mean(dtype=np.float64))
 
     @cached_property
+    def few(self) -> int:
+        """Shots that are computed together at least: fewer than a block, if this machine rounds them as in a block."""
+        light, operator = self._typical_light
+        if self._scatterer.streams or operator.block < BLOCK:
+            return operator.block
+        few = operator.forward(light.reshape(BLOCK // _FEW, _FEW, self._p.width)).reshape(BLOCK, -1)
+        return _FEW if np.array_equal(few, self._typical) else BLOCK
+
+    @cached_property
     def _typical(self) -> Fields:
         """Fields behind the scatterer, undisturbed, of these drives, (shots, pixels)."""
+        light, operator = self._typical_light
+        return np.asarray(operator.forward(light[None])[0])
+
+    @property
+    def _typical_light(self) -> tuple[Fields, Operator]:
         drive = philox(self._p.geometry_seed, REFERENCE).random((BLOCK, self.modulator.n_in))
         light = self.modulator.light(self.modulator.cells(drive))
-        return self._scatterer.at(0, (Stretch(0, 0.0),), 0, (0, 0)).forward(light)
+        return light, self._scatterer.at(0, (Stretch(0, 0.0),), 0, (0, 0))
 
     def _wave(self, now: Altered) -> Fields:
         """Field of the reference arm, (pixels,): a plane wave."""

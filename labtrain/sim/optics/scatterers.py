@@ -21,7 +21,7 @@ from labtrain.sim.optics.wander import History, Wandering
 Fields = NDArray[np.complex64]
 Shift = tuple[int, int]
 
-BLOCK = 64  # shots computed together, each in its own place, since a matrix product may round differently in another
+BLOCK = 128  # shots computed together, each in its own place, since a matrix product may round differently in another
 _STREAMS = 8  # of numbers, for each stretch of a history
 _TILES = 1 << 20  # in either direction of a field
 _KEPT_BYTES = 256e6  # of arrays that wandered
