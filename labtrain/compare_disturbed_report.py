@@ -89,6 +89,8 @@ def plot_disturbed(found: dict[str, Any]) -> Figure:
     panels = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
     for axes, row in zip(panels, good, strict=False):
         _panel(axes, row)
+    low, high = panels[0].get_ylim()  # all share it
+    panels[0].set_ylim(max(low, -2), min(high, 102))
     for axes in panels[len(good) :]:
         axes.set_visible(False)
     for axes in panels[::columns]:
@@ -105,21 +107,20 @@ def plot_disturbed(found: dict[str, Any]) -> Figure:
 
 def _panel(axes: Axes, row: dict[str, Any]) -> None:
     """One method; markers are of test rows, lines of the rows that the accuracy on the way is of."""
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
     on = " and ".join(row["accuracy_on"]) or "training"
-    after, scratch = row["curves"]["after"], row["curves"]["scratch"]
+    blind = row["shots_back"] is None  # its accuracies on the way are those of its model
     end = max(row["shots_after"], row["shots_scratch"], 1)
-    axes.plot(
-        after["shots"], [100 * value for value in after["accuracy"]], color=INK, linewidth=1.4,
-        label=f"training goes on ({on} rows)",
-    )  # fmt: skip
-    axes.plot(
-        scratch["shots"], [100 * value for value in scratch["accuracy"]], color=MIDDLE, linewidth=1.2, linestyle="--",
-        label=f"from scratch ({on} rows)",
-    )  # fmt: skip
+    styles: dict[str, dict[str, Any]] = {
+        "after": {"color": INK, "linewidth": 1.4, "label": f"training goes on ({on} rows)"},
+        "scratch": {"color": MIDDLE, "linewidth": 1.2, "linestyle": "--", "label": f"from scratch ({on} rows)"},
+    }
+    for part, style in styles.items() if not blind else ():
+        curve = row["curves"][part]
+        axes.plot(curve["shots"], [100 * value for value in curve["accuracy"]], **style)
     axes.axhline(100 * row["scratch"], color=MIDDLE, linewidth=1.0, linestyle=(0, (1, 2)), label="from scratch, test")
-    marks = {"before": (-0.06 * end, "s", INK), "at": (0.0, "v", INK), "after": (row["shots_after"], "o", INK)}
+    marks = {"before": (-0.06 * end, "s", INK), "at": (0.0, "v", INK), "after": (row["shots_after"] or 0.06, "o", INK)}
     for name, (shots, marker, color) in marks.items():
         half = row[f"{name}_half"]
         axes.errorbar(
@@ -127,10 +128,8 @@ def _panel(axes: Axes, row: dict[str, Any]) -> None:
             markerfacecolor="white", markersize=6, linestyle="none", capsize=2, label=f"{name}, test",
         )  # fmt: skip
     axes.set_xlim(-0.12 * end, 1.05 * end)
-    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_locator(FixedLocator([0]) if blind else MaxNLocator(4))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value) if value >= 0 else ""))
-    low, high = axes.get_ylim()
-    axes.set_ylim(max(low, -2), min(high, 102))
     axes.set_title("\n".join(wrap(row["name"], 30)), fontsize=10)
     axes.set_xlabel("shots of training on the changed rig")
     axes.grid(color="0.9", linewidth=0.6)

@@ -211,7 +211,9 @@ def test_the_table_says_what_was_reached_and_what_was_not(finished):
         row |= {key: None for key in row if key.endswith("_half")}
     assert "spread unknown" in shown(one)
     panels = plot_disturbed(one).axes
-    assert [panel.get_title() for panel in panels if panel.get_visible()] == [*METHODS]
+    assert [panel.get_title() for panel in panels] == [*METHODS]
+    drawn = [[text for text in panel.get_legend_handles_labels()[1] if "training rows" in text] for panel in panels]
+    assert drawn == [["training goes on (training rows)", "from scratch (training rows)"]] * 2 + [[]]
 
 
 def test_the_command_writes_tables_and_figure(finished, capsys, monkeypatch, tmp_path):
