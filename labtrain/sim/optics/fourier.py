@@ -18,7 +18,7 @@ from scipy.fft import fft2, ifft2, next_fast_len
 from labtrain.sim.noise import DRIFT, GEOMETRY
 from labtrain.sim.optics.parameters import OpticalParameters, rounded_up
 from labtrain.sim.optics.photons import fine_normals
-from labtrain.sim.optics.scatterers import _STREAMS, BLOCK, Operator, Shift, wandering, words
+from labtrain.sim.optics.scatterers import _STREAMS, BLOCK, Operator, Shift, kept, wandering, words
 from labtrain.sim.optics.wander import History, Wandering
 
 Fields = NDArray[np.complex64]
@@ -94,7 +94,7 @@ class Structured:
 
     def at(self, seed: int, history: History, shot: int, shift: Shift) -> Operator:
         if self._wanders is None or seed != self._seed:
-            keep = int(min(64, 256e6 // (4 * self._points)))
+            keep = kept(self._p, 4 * self._points)
             self._wanders = Wandering(lambda: self._still[self._moves], self._draw, phases=True, keep=keep)
             self._seed = seed
         phases = list(self._still)
@@ -189,7 +189,7 @@ class FourierMask:
     def at(self, seed: int, history: History, shot: int, shift: Shift) -> Operator:
         size = len(self._passed)
         if self._wanders is None or seed != self._seed:
-            keep = int(min(64, 256e6 // (8 * size**2)))
+            keep = kept(self._p, 8 * size**2)
             self._wanders = wandering(self._p, seed, 0, (size, size), None, keep)
             self._seed = seed
         t = np.zeros((rounded_up(size), size), dtype=np.complex64)

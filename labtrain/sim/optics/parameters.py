@@ -37,7 +37,7 @@ class OpticalParameters:
     geometry_seed: int = 1
     mode_groups: int = 16  # of the fibre: G groups have G (G + 1) / 2 modes
     structured_layers: int = 3
-    memory_mb: float = 1024.0  # a larger matrix is drawn anew, block by block, whenever it is needed
+    memory_mb: float = 1024.0  # for the matrix, and for steps of its drift; a larger one is drawn anew for each batch
     reference: float = 0.0  # amplitude of the reference arm, in units of the rms speckle; 0: none
     reference_tilt: tuple[float, float] = (0.25, 0.25)  # its fringes along rows and columns, in cycles a pixel
     drift_eps: float = 0.0  # T(t + 1) = sqrt(1 - eps^2) T(t) + eps N, per shot

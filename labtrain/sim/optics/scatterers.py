@@ -24,7 +24,6 @@ Shift = tuple[int, int]
 BLOCK = 128  # shots computed together, each in its own place, since a matrix product may round differently in another
 _STREAMS = 8  # of numbers, for each stretch of a history
 _TILES = 1 << 20  # in either direction of a field
-_KEPT_BYTES = 256e6  # of arrays that wandered
 _CHUNK = 1024  # columns of a matrix that is drawn piece by piece
 
 
@@ -112,6 +111,11 @@ class Streamed:
         return found
 
 
+def kept(p: OpticalParameters, size: float) -> int:
+    """Arrays of so many bytes that are remembered while they wander."""
+    return int(min(32, p.memory_mb * 1e6 // size))
+
+
 def words(seed: int, stream: int, node: int, tile: int, count: int) -> NDArray[np.uint64]:
     """Random words under a counter of two numbers."""
     raw: Any = philox(seed, stream, node, tile).bit_generator.random_raw(count)
@@ -149,7 +153,7 @@ class Gaussian:
         self._seed: int | None = None
         size = 8.0 * p.cells * p.pixels
         self.streams = size > p.memory_mb * 1e6
-        self._keep = 0 if self.streams else int(min(64, _KEPT_BYTES // size))
+        self._keep = 0 if self.streams else kept(p, size)
 
     def at(self, seed: int, history: History, shot: int, shift: Shift) -> Operator:
         if seed != self._seed:
@@ -212,7 +216,7 @@ class Fibre:
 
     def at(self, seed: int, history: History, shot: int, shift: Shift) -> Operator:
         if self._core is None or seed != self._seed:
-            keep = int(min(64, _KEPT_BYTES // (8 * self.modes**2)))
+            keep = kept(self._p, 8 * self.modes**2)
             self._core = wandering(self._p, seed, 0, (self.modes, self.modes), self._unitary, keep)
             self._seed = seed
         # Of variance 1 a number, as what it drifts to.

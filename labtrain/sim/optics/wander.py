@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 HOLD = 256
 
+_LEAST = 1e-12  # correlation of phases that have nothing in common
+
 Draw = Callable[[int, int], NDArray[Any]]
 
 
@@ -62,7 +64,7 @@ class Wandering:
         Arrays to remember.
     """
 
-    def __init__(self, start: Callable[[], NDArray[Any]], draw: Draw, *, phases: bool = False, keep: int = 64) -> None:
+    def __init__(self, start: Callable[[], NDArray[Any]], draw: Draw, *, phases: bool = False, keep: int = 32) -> None:
         self._start, self._draw, self._phases, self._keep = start, draw, phases, keep
         self._known: dict[tuple[History, int], NDArray[Any]] = {}
 
@@ -106,24 +108,24 @@ class Wandering:
 
     def _kept(self, history: History, node: int, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         """What is remembered, or made now."""
-        if (history, node) in self._known:
-            return self._known[history, node]
-        found = make()
+        found = self._known.pop((history, node), None)
+        if found is None:
+            found = make()
         if self._keep:
-            self._known[history, node] = found
+            self._known[history, node] = found  # as the latest
             if len(self._known) > self._keep:
                 del self._known[next(iter(self._known))]
         return found
 
     def _after(self, x: NDArray[Any], kept: float, new: NDArray[Any]) -> NDArray[Any]:
         if self._phases:
-            return x + math.sqrt(-2.0 * math.log(max(kept, 1e-12))) * new
+            return x + math.sqrt(-2.0 * math.log(kept or _LEAST)) * new
         return kept * x + math.sqrt(1.0 - kept**2) * new
 
     def _between(self, ends: NDArray[Any], kept: float, new: NDArray[Any]) -> NDArray[Any]:
         """Half-way between two, of which the sum is given; `kept` is the correlation with either."""
         if self._phases:
-            return 0.5 * ends + math.sqrt(-math.log(kept)) * new
+            return 0.5 * ends + math.sqrt(-math.log(kept or _LEAST)) * new
         return kept / (1.0 + kept**2) * ends + math.sqrt((1.0 - kept**2) / (1.0 + kept**2)) * new
 
 
