@@ -17,6 +17,7 @@ from labtrain.experiment import Experiment
 from labtrain.ledger import Cost, rig_joules
 from labtrain.runs import Logged, Run
 from labtrain.statistics import interval
+from labtrain.trainer import tests_of
 
 BOTH = (
     "configuration_writes", "converter_samples", "settle_s", "integration_s", "seconds_physics", "seconds_digital",
@@ -141,7 +142,7 @@ def _results(run: Run, count: int, target: float, test_share: float) -> dict[str
     trials = [kept[index] for index in range(count)]
     train = sum((Cost(**trial["train_cost"]) for trial in trials), Cost())
     test = sum((Cost(**trial["test_cost"]) for trial in trials), Cost())
-    tested = int(np.sum([trial["confusion"] for trial in trials]))
+    tested = sum(tests_of(trial) * int(np.sum(trial["confusion"])) for trial in trials)  # predictions paid for
     accuracies = [trial["accuracy"] for trial in trials]
     accuracy, half = _interval(accuracies, test_share)
     ways = [way(run, index) for index in range(count)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -199,6 +199,7 @@ class Trainer:
         start = trial.start
         # Tests before this one, of what was inherited and before the trial went on: its state counts them too.
         tested = Cost(**kept["test_cost"]) if kept else Cost() if start is None else start.cost
+        tests = tests_of(kept) if kept else int(start is not None)
         results = {
             "seed": verdict.seed,
             "goal": self._goal,
@@ -212,6 +213,7 @@ class Trainer:
             "largest_goodness": getattr(trial.method, "largest_goodness", []),
             "train_cost": (verdict.train_cost - tested).as_dict(),
             "test_cost": (verdict.test_cost + tested).as_dict(),
+            "tests": tests + 1,
             "disturbances": outcomes(trial.happened, self._accuracies()),
             "twins": getattr(trial.method, "twin_costs", []),
             "energy": None if self.rig.power is None else self.rig.power.kind,
@@ -240,6 +242,12 @@ class Trainer:
     def _emit(self, event: Event) -> None:
         for listener in self.listeners:
             listener(event)
+
+
+def tests_of(results: Mapping[str, Any]) -> int:
+    """How often a trial has measured its test rows: at its end, before its first step, and before it went on."""
+    at_least = 1 + (results.get("start_accuracy") is not None)  # trials of before do not tell
+    return int(results.get("tests", at_least))
 
 
 def summarise(classes: Sequence[str], trials: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -17,9 +17,11 @@ from labtrain.clock import RealClock
 from labtrain.compare_disturbed_report import disturbed_table, plot_disturbed
 from labtrain.compare_runs import runs_of
 from labtrain.compare_settings import Comparison, load
+from labtrain.compared import collect
 from labtrain.config import Loaded
 from labtrain.errors import ConfigError, InputError, Interrupted, RunError
 from labtrain.events import StepDone
+from labtrain.experiment import Experiment
 from labtrain.runs import Run
 from labtrain.statistics import interval
 from labtrain.twin import WaveTwin, save_twin
@@ -124,6 +126,19 @@ def test_what_is_told_is_what_the_runs_hold(finished):
             accuracies = [row.value["accuracy"] for row in run.metrics() if row.trial == trial]
         first = next(i for i, accuracy in enumerate(accuracies) if accuracy >= accuracies[-1] - 0.01)
         assert phyll["shots_same"][trial] == (first + 1) * 2 * 2 * 32
+
+
+def test_the_test_before_the_first_step_makes_no_prediction_dearer(finished):
+    _, folder, _ = finished
+    runs = runs_of(folder, RealClock())
+    for name, shots in {"phyll": 4, "ridge": 1, "in-silico": 2}.items():
+        with Run.open(runs[f"{name}-after"], write=False, clock=RealClock()) as run:
+            kept = run.trials()[0]
+            experiment = Experiment.model_validate(run.config)
+            assert kept["tests"] == 2
+            assert kept["test_cost"]["shots"] == 2 * 8 * shots
+            (row,) = collect({name: experiment}, {name: run.folder}, {}, 0.9, 0.25, RealClock())["methods"]
+        assert row["shots_per_prediction"] == shots
 
 
 def test_what_is_finished_is_not_repeated_and_what_was_stopped_goes_on(finished, tmp_path, monkeypatch):

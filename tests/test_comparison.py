@@ -136,6 +136,20 @@ def test_it_goes_on_where_it_was_stopped_and_ends_as_if_it_had_not_been(finished
     assert [row["curve"] for row in found["methods"]] == [row["curve"] for row in whole["methods"]]
 
 
+def test_a_prediction_costs_the_same_however_often_a_run_has_gone_on(tmp_path):
+    loaded = written(tmp_path)
+    for epochs in (2, 3, 4):
+        longer = load(loaded.source, [f"training.epochs={epochs}"])
+        (row,) = comparison.compare(longer, ["phyll"], tmp_path / "out", trials=1)["methods"]
+        # In two blocks with 2 labels.
+        assert row["shots_per_prediction"] == 4
+        if epochs == 2:
+            work = row["multiply_adds_per_prediction"]
+    assert row["multiply_adds_per_prediction"] == work > 0
+    with Run.open(Path(row["run"]), write=False, clock=RealClock()) as run:
+        assert run.trials()[0]["tests"] == 3 and run.trials()[0]["goal"] == 4
+
+
 def test_a_method_that_diverges_or_does_not_fit_is_a_row(tmp_path, monkeypatch):
     step = MonoForward.step
 
