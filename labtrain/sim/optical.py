@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -271,17 +271,26 @@ class OpticalWorld:
         return self._bench.at(self.seed, shot, self._after(shot))
 
     def _run(self, work: Work, n: int, first_shot: int) -> None:
-        """Do the work for all parts of a batch, a few at once."""
-        jobs = self._jobs(n, first_shot)
+        """Do the work for all parts of a batch, here and on the other threads."""
+        jobs, lock = self._jobs(n, first_shot), Lock()
         self._bench.prepare()
-        if self._workers == 1 or n <= BLOCK:
-            for job in jobs:
+
+        def go() -> None:
+            while True:
+                with lock:  # one at a time prepares a moment: the bench remembers what it draws
+                    job = next(jobs, None)
+                if job is None:
+                    return
                 work(*job)
+
+        if self._workers == 1 or n <= BLOCK:
+            go()
             return
-        with ThreadPoolExecutor(self._workers) as pool:
-            # Not all at once: each moment holds its matrix.
-            while some := list(islice(jobs, 4 * self._workers)):
-                list(pool.map(lambda job: work(*job), some))
+        with ThreadPoolExecutor(self._workers - 1) as pool:
+            others = [pool.submit(go) for _ in range(self._workers - 1)]
+            go()
+            for other in others:
+                other.result()
 
     def _jobs(self, n: int, first_shot: int) -> Iterator[tuple[slice, Moment]]:
         """Parts of a batch: a block, or what lies between two events."""
