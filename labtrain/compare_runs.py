@@ -41,7 +41,7 @@ def refuse_another(folder: Path, experiment: Experiment, clock: Clock) -> None:
     """A run that was begun with other settings is neither overwritten nor taken for one with these."""
     with Run.open(folder, write=False, clock=clock) as run:
         try:
-            run.config_changes(json.loads(experiment.model_dump_json()), jobs.RESUMABLE)
+            run.config_changes(json.loads(experiment.model_dump_json()), jobs.RESUMABLE, Experiment)
         except RunError as error:
             told = str(error).partition("; resume with")[0]
             raise RunError(f"{told}; move that folder away, or compare in another one with --out DIR") from None
@@ -79,7 +79,7 @@ def _go_on(experiment: Loaded[Experiment], before: Path | None, folder: Path, wa
         with Run.open(before, write=False, clock=clock) as run:
             if (problem := lost(run)) is not None:
                 raise Diverged(problem)
-            changes = run.config_changes(json.loads(experiment.value.model_dump_json()), jobs.RESUMABLE)
+            changes = run.config_changes(json.loads(experiment.value.model_dump_json()), jobs.RESUMABLE, Experiment)
             if run.status == "finished" and not changes:
                 return
         overrides.append(f"trials.count={experiment.value.trials.count}")

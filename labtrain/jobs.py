@@ -171,7 +171,7 @@ def resume(
         refuse_recording(run, "labtrain.recording.resume goes on with it")
         experiment = stored_experiment(run, overrides)
         text, parsed = configuration.dump(experiment), json.loads(experiment.model_dump_json())
-        changes = run.config_changes(parsed, RESUMABLE)
+        changes = run.config_changes(parsed, RESUMABLE, Experiment)
         earlier = warm_start.resumed(run, experiment, clock)
         _refuse_less(run, experiment)
         if run.status == "finished" and not changes:
@@ -185,7 +185,7 @@ def resume(
             table = load_table(experiment)
             check_identity(run, rig, table)
             guard.defer()
-            run.adopt_config(text, parsed, RESUMABLE)
+            run.adopt_config(text, parsed, RESUMABLE, Experiment)
             run.log_environment(rig.environment())
             begins = RunStarted(run.folder, True, tuple(changes))
             return _carry_out(experiment, table, rig, run, guard, listeners, begins, earlier)

@@ -160,7 +160,7 @@ def resume(
             raise RunError(f"{folder}: a training, not a recording; labtrain.resume goes on with it")
         config = _stored(run, overrides)
         text, parsed = configuration.dump(config), json.loads(config.model_dump_json())
-        changes = run.config_changes(parsed, ADAPTABLE)
+        changes = run.config_changes(parsed, ADAPTABLE, Recording)
         if run.status == "finished" and not changes:
             log.warning("%s: finished already, nothing is left to do", folder)
             summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
@@ -172,7 +172,7 @@ def resume(
             check_layers(run, rig)
             _refuse_less(run, rig, config)
             guard.defer()
-            run.adopt_config(text, parsed, ADAPTABLE)
+            run.adopt_config(text, parsed, ADAPTABLE, Recording)
             run.log_environment(rig.environment())
             return _carry_out(config, rig, run, guard, listeners, RunStarted(run.folder, True, tuple(changes)))
 

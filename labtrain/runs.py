@@ -20,7 +20,8 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from labtrain.clock import Clock
-from labtrain.errors import RunError, RunExists
+from labtrain.config import Section, loads
+from labtrain.errors import ConfigError, RunError, RunExists
 from labtrain.ownership import RunLock, refuse_network_share
 from labtrain.rundb import Database
 from labtrain.shotlog import ShotLog
@@ -335,25 +336,45 @@ class Run(ShotLog):
         self._writing()
         self._db.set_meta(commissioned=values)
 
-    def config_changes(self, config: dict[str, Any], allowed: Iterable[str]) -> list[str]:
+    def config_changes(
+        self, config: dict[str, Any], allowed: Iterable[str], schema: type[Section] | None = None
+    ) -> list[str]:
         """How a configuration differs from the run's, one line a key.
+
+        Parameters
+        ----------
+        schema : type, optional
+            Of both. Keys that the labtrain that began the run did not know then have their defaults, which are what it
+            did without them.
 
         Raises
         ------
         RunError
             If anything but the allowed keys differs; names what.
         """
-        if wrong := diff_config(self.config, config, allowed):
+        began = self.config if schema is None else self._read_by(schema)
+        if wrong := diff_config(began, config, allowed):
             raise RunError(
                 f"{self.folder}: the config differs from the one this run began with ({'; '.join(wrong)}); "
                 "resume with the old values, or start a new run"
             )
-        return diff_config(self.config, config, ())
+        return diff_config(began, config, ())
 
-    def adopt_config(self, config_text: str, config: dict[str, Any], allowed: Iterable[str]) -> list[str]:
+    def _read_by(self, schema: type[Section]) -> dict[str, Any]:
+        """The run's configuration as a schema reads it; as it is where that knows other keys or values by now."""
+        try:
+            value = loads(self.config_text, schema, self.folder / "config.yaml").value
+        except ConfigError:
+            return self.config
+        read: dict[str, Any] = json.loads(value.model_dump_json())
+        return read
+
+    def adopt_config(
+        self, config_text: str, config: dict[str, Any], allowed: Iterable[str], schema: type[Section] | None = None
+    ) -> list[str]:
         """Go on with a changed configuration; differences are returned and noted. Raises as :meth:`config_changes`."""
         self._writing()
-        changes = self.config_changes(config, allowed)
+        changes = self.config_changes(config, allowed, schema)
         if changes:
             with disk_errors(self.folder):  # the file first: a resume starts from it and adopts what a kill left out
                 write_bytes(self.folder / "config.yaml", config_text.encode())

@@ -287,6 +287,32 @@ def test_a_config_edited_by_hand_is_refused(lab: Path) -> None:
     )
 
 
+def forget(folder: Path, *keys: str) -> None:
+    """Make the run one of a labtrain that did not know these settings yet."""
+    with Run.open(folder, write=True, clock=RealClock()) as run:
+        config, text = run.config, run.config_text
+        for key in keys:
+            section, _, name = key.partition(".")
+            (line,) = (line for line in text.splitlines(keepends=True) if line.strip().startswith(f"{name}:"))
+            text = text.replace(line, "")
+            del config[section][name]
+        (folder / "config.yaml").write_text(text)
+        run._db.set_meta(config=config, config_text=text)
+
+
+def test_settings_that_an_older_labtrain_did_not_know_are_their_defaults(lab: Path) -> None:
+    whole, folder = train(lab, name="whole"), train(lab, stop=after_step(2))
+    forget(folder, "training.goodness", "run.threads")
+    assert 'training.goodness: "modulus" -> "linear"' in refusal(folder, "training.goodness=linear")
+    jobs.resume(folder)
+    unlike = [line for line in differences(whole, folder) if "config" not in line]
+    assert unlike == []
+    jobs.resume(folder, ["training.epochs=6"])
+    with Run.open(folder, write=False, clock=RealClock()) as run:
+        assert [note.text for note in run.notes()] == ["training.epochs: 4 -> 6"]
+        assert run.config["training"]["goodness"] == "modulus"
+
+
 def test_an_override_that_makes_another_experiment_is_refused(lab: Path) -> None:
     folder = train(lab, stop=after_step(2))
     assert refusal(folder, "training.rate=0.1", "training.epochs=9") == (
