@@ -409,8 +409,7 @@ def diff_config(old: dict[str, Any], new: dict[str, Any], allowed: Iterable[str]
     return [
         f"{key}: {before.get(key, 'not set')} -> {after.get(key, 'not set')}"
         for key in {**before, **after}
-        # A key that an older labtrain did not know, and that is left out now, is as it was.
-        if before.get(key, "null") != after.get(key, "null")
+        if before.get(key) != after.get(key)
         and not any(f"{key}.".startswith(f"{name}.") for name in free)
     ]
 
