@@ -154,6 +154,7 @@ class OpticalWorld:
         *,
         exposure_s: float | None = None,
         frame: int = 0,
+        lit: bool = True,
         noisy: bool = True,
     ) -> NDArray[np.uint16]:
         """What the camera reads for patterns, one shot each.
@@ -164,6 +165,8 @@ class OpticalWorld:
             Levels of the modulator's cells, 0 to levels - 1.
         first_shot, exposure_s, frame, noisy
             As for :meth:`respond`; with ``frame`` 1, 2, ... further frames of the same patterns.
+        lit : bool
+            False: the illumination is off, for a dark frame.
 
         Returns
         -------
@@ -190,7 +193,7 @@ class OpticalWorld:
             cells = np.zeros((len(flat[part]), p.width), dtype=np.intp)
             cells[:, : p.cells] = flat[part]
             words = bench.camera.words(self.seed, moment.shot, frame, len(cells)) if noisy else None
-            found[part] = bench.counts(moment, cells, exposure_s, words)
+            found[part] = bench.counts(moment, cells, exposure_s, words, lit=lit)
 
         self._run(work, len(flat), _shot(first_shot))
         return found.reshape(len(levels), *p.camera_shape)

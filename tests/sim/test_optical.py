@@ -297,9 +297,11 @@ def test_counts_have_as_many_bits_as_stated(bits):
 def test_a_dark_camera_reads_offset_dark_current_and_hot_pixels():
     p = replace(SMALL, dark_e_s=2e5, hot_pixels=0.1, hot_e_s=1e6)
     world = OpticalWorld(p, 0)
-    world.disturb("laser", gain=0.0)
     drive = drives(world, 500)
-    electrons = (world.frames(world.pattern(drive), 0).reshape(500, -1) - 64.0) / p.counts_per_e
+    dark = world.frames(world.pattern(drive), 0, lit=False)
+    world.disturb("laser", gain=0.0)
+    np.testing.assert_array_equal(world.frames(world.pattern(drive), 0), dark)
+    electrons = (dark.reshape(500, -1) - 64.0) / p.counts_per_e
     level = electrons.mean(axis=0)
     assert (level > 1000).sum() == 7
     np.testing.assert_allclose(level, np.where(level > 1000, 1200, 200), rtol=0.03)
@@ -569,6 +571,7 @@ def test_a_full_well_has_no_derivative():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
+        ({"readout": "phase"}, "asked readout 'phase', allowed intensity, amplitude"),
         ({"levels": 1}, "asked levels 1, allowed 2 to 65536"),
         ({"fill_factor": 1.5}, "asked fill_factor 1.5, allowed above 0 to 1"),
         ({"exposure_s": 0.0}, "asked exposure_s 0, it must be above 0"),
@@ -586,7 +589,7 @@ def test_a_full_well_has_no_derivative():
 def test_a_bench_that_does_not_exist(change, sentence):
     with pytest.raises(InputError) as error:
         replace(SMALL, **change)
-    assert str(error.value) == f"optical world: {sentence}; set rig.world"
+    assert str(error.value) == f"optical world: {sentence}; set rig.world.{list(change)[-1]}"
 
 
 def test_what_does_not_fit_the_bench_is_refused():

@@ -87,7 +87,9 @@ class Bench:
             self._operators[key] = self._scatterer.at(seed, now.history, shot, now.shift)
         return Moment(shot, now, self._operators[key], self._sensor(now))
 
-    def counts(self, moment: Moment, cells: Levels, exposure_s: float, words: Words | None) -> Floats:
+    def counts(
+        self, moment: Moment, cells: Levels, exposure_s: float, words: Words | None, *, lit: bool = True
+    ) -> Floats:
         """Readings (rows, pixels) for levels (rows, width) of successive shots; without words, without noise."""
         rows, block = len(cells), moment.operator.block
         row = moment.shot % block
@@ -101,7 +103,7 @@ class Bench:
         field = field.reshape(blocks * block, self._p.pixels)[row : row + rows]
         if self._p.reference:
             field += self._wave(moment.now)
-        per_intensity = exposure_s * moment.now.laser * self.rate_e_s
+        per_intensity = exposure_s * moment.now.laser * self.rate_e_s if lit else 0.0
         mean_e = self.camera.electrons(_squared(field), per_intensity, exposure_s, moment.sensor)
         return self.camera.counts(mean_e, words, moment.sensor)
 

@@ -71,36 +71,45 @@ class OpticalParameters:
             "phase_range_rad": (0.0, 1000.0), "reference": (0.0, 1000.0), "read_noise_e": (0.0, 1e6),
             "dark_e_s": (0.0, 1e9), "hot_e_s": (0.0, 1e12), "memory_mb": (0.0, 1e9),
         }  # fmt: skip
+        choices = {
+            "modulation": ("phase", "amplitude"), "readout": ("intensity", "amplitude"),
+            "scatterer": ("gaussian", "fibre", "structured", "fourier_mask"),
+        }  # fmt: skip
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                self._refuse(name, f"asked {name} {getattr(self, name)!r}, allowed {', '.join(allowed)}")
         for name, (low, high) in bounds.items():
             if not low <= getattr(self, name) <= high:
-                self._refuse(f"asked {name} {getattr(self, name):g}, allowed {low:g} to {high:g}")
+                self._refuse(name, f"asked {name} {getattr(self, name):g}, allowed {low:g} to {high:g}")
         for name in ("fill_factor", "electrons_per_s", "exposure_s", "full_well_e"):
             if not getattr(self, name) > 0:
-                self._refuse(f"asked {name} {getattr(self, name):g}, it must be above 0")
+                self._refuse(name, f"asked {name} {getattr(self, name):g}, it must be above 0")
         if self.fill_factor > 1:
-            self._refuse(f"asked fill_factor {self.fill_factor:g}, allowed above 0 to 1")
+            self._refuse("fill_factor", f"asked fill_factor {self.fill_factor:g}, allowed above 0 to 1")
         for name in ("slm_shape", "camera_shape"):
             if len(getattr(self, name)) != 2 or min(getattr(self, name)) < 1:
-                self._refuse(f"asked {name} {getattr(self, name)}, it must be rows and columns, 1 or more of each")
+                self._refuse(
+                    name, f"asked {name} {getattr(self, name)}, it must be rows and columns, 1 or more of each"
+                )
         self._check_shapes()
 
     def _check_shapes(self) -> None:
         top, left, rows, columns = self.region
         if min(top, left) < 0 or min(rows, columns) < 1 or self._beyond(top + rows, left + columns):
-            self._refuse(f"input_region {list(self.region)} does not lie within the modulator's {self.slm_shape} cells")
+            text = f"input_region {list(self.region)} does not lie within the modulator's {self.slm_shape} cells"
+            self._refuse("input_region", text)
         if min(self.output_shape) < 1:
-            self._refuse(f"pool_size {self.pool_size} is larger than the camera's {self.camera_shape} pixels")
+            text = f"pool_size {self.pool_size} is larger than the camera's {self.camera_shape} pixels"
+            self._refuse("pool_size", text)
         if self.scatterer == "fourier_mask" and self.slm_shape != self.camera_shape:
-            self._refuse(
-                f"scatterer 'fourier_mask' needs slm_shape and camera_shape alike, got {self.slm_shape} and "
-                f"{self.camera_shape}"
-            )
+            text = f"needs slm_shape and camera_shape alike, got {self.slm_shape} and {self.camera_shape}"
+            self._refuse("scatterer", f"scatterer 'fourier_mask' {text}")
 
     def _beyond(self, row: int, column: int) -> bool:
         return row > self.slm_shape[0] or column > self.slm_shape[1]
 
-    def _refuse(self, text: str) -> None:
-        raise InputError(f"optical world: {text}; set rig.world")
+    def _refuse(self, key: str, text: str) -> None:
+        raise InputError(f"optical world: {text}; set rig.world.{key}")
 
     @classmethod
     def published(cls, **changes: Any) -> OpticalParameters:
