@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from labtrain import comparison
 from labtrain.clock import Clock, RealClock
 from labtrain.compare_runs import Watch, attempt, nobody, refuse_another, runs_of
-from labtrain.compare_settings import Comparison, of_disturbed
+from labtrain.compare_settings import Comparison, Entry, of_disturbed, of_method
 from labtrain.compared import collect, way
 from labtrain.config import Loaded
 from labtrain.errors import InputError, RunError
@@ -30,6 +31,7 @@ from labtrain.warm_start import KEY
 FIGURE = "compare-disturbed.png"
 AFTER, SCRATCH = "after", "scratch"
 MARGIN = 0.01  # below the accuracy that a network from scratch ends with: reached, for the count of shots
+REMEDY = "move that folder and the one of the run from scratch away, or compare in another folder with --out DIR"
 
 
 def compare(
@@ -67,6 +69,7 @@ def compare(
         )
     if clash := [name for name in methods if name in {f"{one}-{part}" for one in methods for part in (AFTER, SCRATCH)}]:
         raise InputError(f"--methods {clash[0]}: --disturb needs that name for a run of its own; choose another one")
+    _refuse_other_pairs(loaded, methods, folder, trials, clock)
     found = comparison.compare(loaded, methods, folder, trials, target, watch, clock)
     rows = []
     for row in found["methods"]:
@@ -77,7 +80,8 @@ def compare(
                 SCRATCH: of_disturbed(loaded, row["name"], SCRATCH, trials, chosen),
                 AFTER: of_disturbed(loaded, row["name"], AFTER, trials, chosen, Path(row["run"])),
             }
-            problem = _carry_out(wanted, row, folder, watch or nobody, clock)
+            _refuse_another_pair(loaded, row["name"], chosen, runs_of(folder, clock), trials, clock)
+            problem = _carry_out(wanted, row["name"], folder, watch or nobody, clock)
         experiments = {part: experiment.value for part, experiment in wanted.items()}
         rows.append(told(row, experiments, runs_of(folder, clock), problem, found["test_share"], clock))
     changes = [{"do": one.do, **one.values} for one in loaded.value.compare.disturb]
@@ -89,31 +93,72 @@ def compare(
 
 
 def _carry_out(
-    wanted: Mapping[str, Loaded[Experiment]], row: dict[str, Any], folder: Path, watch: Watch, clock: Clock
+    wanted: Mapping[str, Loaded[Experiment]], name: str, folder: Path, watch: Watch, clock: Clock
 ) -> str | None:
     """Begin, go on with or leave the disturbed runs of one method; what went wrong by its fault."""
     runs = runs_of(folder, clock)
     for part, experiment in wanted.items():
-        if (run := runs.get(f"{row['name']}-{part}")) is not None:
-            refuse_another(run, experiment.value, clock)
-            if part == AFTER:
-                _refuse_gone_on(run, Path(row["run"]), clock)
-    for part, experiment in wanted.items():
-        problem = attempt(experiment, runs.get(f"{row['name']}-{part}"), folder, watch, clock)
+        problem = attempt(experiment, runs.get(f"{name}-{part}"), folder, watch, clock)
         if problem is not None:
-            return f"{row['name']}-{part}: {problem}"
+            return f"{name}-{part}: {problem}"
     return None
 
 
-def _refuse_gone_on(after: Path, before: Path, clock: Clock) -> None:
-    """Its trials would no longer make pairs with those that they began from."""
-    with Run.open(after, write=False, clock=clock) as run, Run.open(before, write=False, clock=clock) as earlier:
-        now = earlier.trial_digests()
-        if any(now.get(trial) != then for trial, then in enumerate(run.provenance[KEY]["trials"])):
-            raise RunError(
-                f"{before}: has gone on since {after.name} began from it; move that folder and the one of the run "
-                "from scratch away, or compare in another folder with --out DIR"
-            )
+def _refuse_other_pairs(
+    loaded: Loaded[Comparison], methods: Sequence[str], folder: Path, trials: int | None, clock: Clock
+) -> None:
+    """Refuse before anything runs what the disturbed runs in the folder would be refused for in the end."""
+    runs = runs_of(folder, clock)
+    for name in (name for name in methods if name in runs):
+        refused: list[RunError] = []
+        for candidate in _fitting(loaded, name, runs[name], trials, clock):
+            try:
+                _refuse_another_pair(loaded, name, candidate, runs, trials, clock)
+                break
+            except RunError as error:
+                refused.append(error)
+        else:
+            if refused:
+                raise refused[0]
+
+
+def _fitting(
+    loaded: Loaded[Comparison], name: str, run: Path, trials: int | None, clock: Clock
+) -> Iterator[int | None]:
+    """Candidates that the undisturbed run of a method may be one of, before it is known which is chosen."""
+    tried = len(loaded.value.compare.methods.get(name, Entry()).candidates)
+    for candidate in range(1, tried + 1) if loaded.value.compare.tuning else (None,):
+        with suppress(RunError):  # the comparison itself tells of it
+            refuse_another(run, of_method(loaded, name, trials, candidate).value, clock)
+            yield candidate
+
+
+def _refuse_another_pair(
+    loaded: Loaded[Comparison],
+    name: str,
+    candidate: int | None,
+    runs: Mapping[str, Path],
+    trials: int | None,
+    clock: Clock,
+) -> None:
+    """Refuse disturbed runs of other settings, or an undisturbed one that would go on after another began from it."""
+    for part in (SCRATCH, AFTER):
+        if (run := runs.get(f"{name}-{part}")) is not None:
+            start = runs[name] if part == AFTER else None
+            refuse_another(run, of_disturbed(loaded, name, part, trials, candidate, start).value, clock)
+    if (after := runs.get(f"{name}-{AFTER}")) is None:
+        return
+    epochs = getattr(of_method(loaded, name, trials, candidate).value.training, "epochs", 1)
+    with Run.open(after, write=False, clock=clock) as run, Run.open(runs[name], write=False, clock=clock) as earlier:
+        now, kept, began = earlier.trial_digests(), earlier.trials(), run.provenance[KEY]["trials"]
+        for trial, then in enumerate(began):
+            if now.get(trial) != then:
+                raise RunError(f"{runs[name]}: has gone on since {after.name} began from it; {REMEDY}")
+            if kept[trial]["goal"] < epochs:
+                raise RunError(
+                    f"{runs[name]}: training.epochs {epochs} asks it to go on from {kept[trial]['goal']}, and "
+                    f"{after.name} has begun from it as it is; {REMEDY}"
+                )
 
 
 def told(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -178,11 +179,22 @@ def test_another_change_or_a_run_that_has_gone_on_is_refused(finished, tmp_path)
     _, folder, _ = finished
     other = written(folder.parent, CONFIG.replace("share: 0.001", "share: 0.002"))
     with pytest.raises(RunError, match=r"phyll-scratch: .*disturbances.*move that folder away"):
-        compare_disturbed.compare(other, METHODS, folder)
+        compare_disturbed.compare(other, METHODS, folder, trials=3)
     loaded = written(folder.parent)
     longer = load(loaded.source, ["training.epochs=5"])
+    told = (
+        r"_phyll: training.epochs 5 asks it to go on from 4, and .*_phyll-after has begun from it as it is; move"
+    )
+    with pytest.raises(RunError, match=told):
+        compare_disturbed.compare(longer, ["mono-forward", "phyll"], folder)
+    runs = runs_of(folder, RealClock())
+    with Run.open(runs["phyll"], write=False, clock=RealClock()) as run:  # nothing ran first
+        assert "mono-forward" not in runs and {kept["goal"] for kept in run.trials().values()} == {4}
+        assert len(run.trials()) == 2
+    shutil.copytree(folder, tmp_path / "copy")
+    jobs.resume(runs_of(tmp_path / "copy", RealClock())["phyll"], ["training.epochs=5"])
     with pytest.raises(RunError, match=r"_phyll: has gone on since .*_phyll-after began from it; move that folder"):
-        compare_disturbed.compare(longer, ["phyll"], folder)
+        compare_disturbed.compare(longer, ["phyll"], tmp_path / "copy")
     nothing = written(tmp_path, CONFIG.partition("  disturb:")[0] + "  methods: {}\n")
     with pytest.raises(InputError, match=r"--disturb: compare.disturb says nothing"):
         compare_disturbed.compare(nothing, ["phyll"], tmp_path / "out")
@@ -192,6 +204,27 @@ def test_another_change_or_a_run_that_has_gone_on_is_refused(finished, tmp_path)
     with pytest.raises(ConfigError, match=r"toy.yaml:9: compare.disturb.0.shape: .*takes order, got shape"):
         written(tmp_path, CONFIG.replace("do: outputs, order", "do: outputs, shape"))
     assert not (tmp_path / "out").exists()
+
+
+TUNED = CONFIG.replace(
+    "  methods:\n    ridge: {network: {layers: 1}}",
+    "  tuning: {trials: 1, first_seed: 50}\n  methods:\n"
+    "    phyll: {candidates: [{training: {rate: 1.0e-9}}, {training: {rate: 0.05}}]}",
+)
+
+
+def test_tuned_runs_are_refused_before_anything_runs(tmp_path, monkeypatch):
+    loaded = written(tmp_path, TUNED)
+    found = compare_disturbed.compare(loaded, ["phyll"], tmp_path / "out", trials=1)
+    assert compare_disturbed.compare(loaded, ["phyll"], tmp_path / "out", trials=1) == found
+    for name in ("train", "resume"):
+        monkeypatch.setattr(jobs, name, lambda *_: pytest.fail("something ran"))
+    for wrong, told in (
+        (load(loaded.source, ["training.epochs=5"]), "training.epochs 5 asks it to go on from 4"),
+        (written(tmp_path, TUNED.replace("share: 0.001", "share: 0.002")), "phyll-scratch: .*disturbances"),
+    ):
+        with pytest.raises(RunError, match=told):
+            compare_disturbed.compare(wrong, ["phyll"], tmp_path / "out", trials=1)
 
 
 def test_a_method_that_cannot_begin_from_its_run_is_a_row(tmp_path):
