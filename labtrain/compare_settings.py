@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,8 +13,9 @@ from labtrain import config as configuration
 from labtrain import registry
 from labtrain.config import Loaded, Section
 from labtrain.disturbances import ChangeConfig, refuse_unknown
-from labtrain.errors import ConfigError, InputError
+from labtrain.errors import InputError
 from labtrain.experiment import Experiment
+from labtrain.yaml_lines import Written
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$")]
 
@@ -88,11 +88,15 @@ def method_named(loaded: Loaded[Comparison], name: str) -> str:
     InputError
         If there is none.
     """
-    method = str(loaded.value.compare.methods.get(name, Entry()).training.get("method", name))
+    own = loaded.value.compare.methods.get(name, Entry()).training
+    method = str(own.get("method", name))
     try:
         registry.resolve("methods", method)
     except InputError as error:
-        raise InputError(f"--methods {name}: {error}") from None
+        place = (
+            f"{_place(loaded, name, 'training', 'method')}.training.method" if "method" in own else f"--methods {name}"
+        )
+        raise InputError(f"{place}: {error}") from None
     return method
 
 
@@ -115,8 +119,7 @@ def of_method(
     InputError
         If there is no such method, or what stands under its name is wrong.
     """
-    more = [] if trials is None else [f"trials.count={trials}"]
-    return _experiment(loaded, name, candidate, [f"run.name={name}", *more])
+    return _experiment(loaded, name, candidate, [f"run.name={name}", *_count(trials)])
 
 
 def of_candidate(loaded: Loaded[Comparison], name: str, candidate: int) -> Loaded[Experiment]:
@@ -124,9 +127,10 @@ def of_candidate(loaded: Loaded[Comparison], name: str, candidate: int) -> Loade
 
     Parameters and errors as of :func:`of_method`.
     """
-    tuning = loaded.value.compare.tuning or TuningOptions()
-    more = [f"trials.count={tuning.trials}", f"trials.first_seed={tuning.first_seed}", "ablations=[]"]
-    return _experiment(loaded, name, candidate, [f"run.name={name}-{candidate}", *more])
+    tuning, place = loaded.value.compare.tuning or TuningOptions(), loaded.where("compare.tuning")
+    seeds = {"count": tuning.trials, "first_seed": tuning.first_seed}
+    more = [Written(f"trials.{key}={number}", f"{place}: compare.tuning") for key, number in seeds.items()]
+    return _experiment(loaded, name, candidate, [f"run.name={name}-{candidate}", *more, "ablations=[]"])
 
 
 def of_disturbed(
@@ -149,11 +153,21 @@ def of_disturbed(
     """
     changes = [{"at_shot": 0, "do": one.do, **one.values} for one in loaded.value.compare.disturb]
     later = [one.model_dump(mode="json", exclude_none=True) for one in loaded.value.disturbances]
-    more = [f"run.name={name}-{suffix}", "ablations=[]", f"disturbances={json.dumps([*changes, *later])}"]
-    if trials is not None:
-        more.append(f"trials.count={trials}")
-    more.append(f"trials.start_from={json.dumps(None if start_from is None else str(start_from.absolute()))}")
+    start = json.dumps(None if start_from is None else str(start_from.absolute()))
+    more = [
+        f"run.name={name}-{suffix}",
+        "ablations=[]",
+        Written(
+            f"disturbances={json.dumps([*changes, *later])}", f"{loaded.where('compare.disturb')}: compare.disturb"
+        ),
+        Written(f"trials.start_from={start}", f"--methods {name}"),
+        *_count(trials),
+    ]
     return _experiment(loaded, name, candidate, more)
+
+
+def _count(trials: int | None) -> list[str]:
+    return [] if trials is None else [Written(f"trials.count={trials}", "--trials")]
 
 
 def _experiment(
@@ -161,26 +175,41 @@ def _experiment(
 ) -> Loaded[Experiment]:
     own, method = loaded.value.compare.methods.get(name, Entry()), method_named(loaded, name)
     has = registry.resolve("methods", method).ablations
-    place, tried = f"compare.methods.{name}.", Overlay()
-    if candidate is not None:
-        place, tried = f"compare.methods.{name}, candidate {candidate}: ", own.candidates[candidate - 1]
-    if (other := tried.training.get("method", method)) != method:
-        raise InputError(f"{place}training.method {other} is not {method}; give it an entry of its own")
     options = list(loaded.overrides)
-    if method == getattr(loaded.value.training, "method", None):
-        options += _leaves("training", own.training)
-    else:
-        options.append(f"training={json.dumps({'method': method, **own.training})}")
-    options += [*_leaves("network", own.network), *_leaves("encoding", own.encoding), *leaves(tried)]
+    if method != getattr(loaded.value.training, "method", None):
+        options.append(Written(f"training={json.dumps({'method': method})}", _place(loaded, name, "training")))
+    options += _placed(loaded, name, own)
+    if candidate is not None:
+        tried = own.candidates[candidate - 1]
+        if (other := tried.training.get("method", method)) != method:
+            place = _place(loaded, name, "candidates", str(candidate - 1), "training", "method")
+            raise InputError(
+                f"{place}, candidate {candidate}: training.method {other} is not {method}; give it an entry of its own"
+            )
+        options += _placed(loaded, name, tried, candidate)
     if loaded.value.ablations is not None:
         options.append(f"ablations={json.dumps([one for one in loaded.value.ablations if one in has])}")
-    try:
-        found = configuration.loads(loaded.text, Comparison, loaded.source, [*options, *more])
-    except ConfigError as error:
-        own_place = rf"\1{place}\2"
-        raise ConfigError(re.sub(r"(^|\n)--set (training|network|encoding)\b", own_place, str(error))) from None
+    found = configuration.loads(loaded.text, Comparison, loaded.source, [*options, *more])
     sections = {key: getattr(found.value, key) for key in Experiment.model_fields}
     return Loaded(Experiment(**sections), found.source, found.text, found.overrides, found._origins)
+
+
+def _place(loaded: Loaded[Comparison], name: str, *keys: str) -> str:
+    """Where something of an entry stands, or else what is around it: ``lab.yaml:14: compare.methods.ridge``."""
+    entry = f"compare.methods.{name}"
+    around = (".".join((entry, *keys[:depth])) for depth in range(len(keys), -1, -1))
+    where = next((place for key in around if (place := loaded.where(key)) != loaded.source.name), loaded.source.name)
+    return f"{where}: {entry}"
+
+
+def _placed(loaded: Loaded[Comparison], name: str, overlay: Overlay, candidate: int | None = None) -> list[str]:
+    """What an overlay sets, as overrides that know where it stands."""
+    inside = () if candidate is None else ("candidates", str(candidate - 1))
+    told = "" if candidate is None else f", candidate {candidate}"
+    return [
+        Written(option, _place(loaded, name, *inside, *option.partition("=")[0].split(".")) + told)
+        for option in leaves(overlay)
+    ]
 
 
 def leaves(overlay: Overlay) -> list[str]:

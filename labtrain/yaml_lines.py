@@ -72,6 +72,18 @@ class Origin(NamedTuple):
 Locate = Callable[[yaml.Node], Origin]
 
 
+class Written(str):
+    """A ``key=value`` option that does not come from the command line, but from `where`, as errors name it."""
+
+    __slots__ = ("where",)
+    where: str
+
+    def __new__(cls, option: str, where: str) -> Written:
+        written = super().__new__(cls, option)
+        written.where = where
+        return written
+
+
 class Problem(NamedTuple):
     """One line of a ConfigError."""
 
@@ -128,6 +140,8 @@ class Tree:
         path = tuple(key.split("."))
         # Options sort behind every line of the file, in the order given.
         origin = Origin(10**9 + number, f"--set {key}", f"={text}" if equals else "")
+        if isinstance(option, Written):
+            origin = Origin(10**9 + number, option.where)
         if not equals or not all(path):
             self._problem(origin, path, "needs the form section.key=value, for example training.epochs=50")
             return

@@ -182,9 +182,7 @@ def test_another_change_or_a_run_that_has_gone_on_is_refused(finished, tmp_path)
         compare_disturbed.compare(other, METHODS, folder, trials=3)
     loaded = written(folder.parent)
     longer = load(loaded.source, ["training.epochs=5"])
-    told = (
-        r"_phyll: training.epochs 5 asks it to go on from 4, and .*_phyll-after has begun from it as it is; move"
-    )
+    told = r"_phyll: training.epochs 5 asks it to go on from 4, and .*_phyll-after has begun from it as it is; move"
     with pytest.raises(RunError, match=told):
         compare_disturbed.compare(longer, ["mono-forward", "phyll"], folder)
     runs = runs_of(folder, RealClock())
@@ -232,6 +230,7 @@ def test_a_method_that_cannot_begin_from_its_run_is_a_row(tmp_path):
     found = compare_disturbed.compare(loaded, ["ridge"], tmp_path / "out", trials=1)
     (row,) = found["disturbed"]["methods"]
     assert row["problem"].startswith("ridge-scratch: disturbances.0.output: disturbance 'output': asked output 7")
+    assert row["problem"].endswith("(toy.yaml:8: compare.disturb)")
     assert found["methods"][0]["problem"] is None
     lines = shown(found).splitlines()
     assert [line.split()[:2] for line in lines if line.startswith("ridge ")] == [["ridge", "failed"]]

@@ -110,8 +110,15 @@ def test_another_setting_is_refused_and_what_is_wrong_is_said_before_anything_ru
     with pytest.raises(InputError, match="--methods phyll,phyll: needs names of methods, each once"):
         comparison.compare(other, ["phyll", "phyll"], tmp_path / "new")
     wrong = written(tmp_path, CONFIG.replace("penalty: 0.01", "penalti: 0.02"))
-    with pytest.raises(ConfigError, match=r"^compare\.methods\.ridge\.training"):
+    with pytest.raises(ConfigError, match=r"^toy.yaml:9: compare\.methods\.ridge: training\.penalti: unknown key"):
         comparison.compare(wrong, METHODS, tmp_path / "new")
+    wrong = written(tmp_path, CONFIG.replace("{method: phyll, epochs: 2}", "{method: phyl, epochs: 2}"))
+    told = r"^toy.yaml:11: compare\.methods\.slow\.training\.method: unknown method 'phyl' \(did you mean phyll"
+    with pytest.raises(InputError, match=told):
+        comparison.compare(wrong, ["phyll", "slow"], tmp_path / "new")
+    told = r"^toy.yaml: compare.methods.in-silico: training.twin: required key is missing$"
+    with pytest.raises(ConfigError, match=told):
+        comparison.compare(wrong, ["phyll", "in-silico"], tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 

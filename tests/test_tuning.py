@@ -191,10 +191,10 @@ def test_neighbouring_seeds_are_not_shared(first, count):
 
 def test_what_is_wrong_with_a_candidate_is_said_before_anything_runs(finished, tmp_path):
     wrong = written(tmp_path, ("{penalty: 10.0}", "{penalti: 10.0}"))
-    with pytest.raises(ConfigError, match=r"^compare\.methods\.ridge, candidate 2: training\.penalti=10\.0: unknown"):
+    with pytest.raises(ConfigError, match=r"^toy.yaml:19: compare\.methods\.ridge, candidate 2: training\.penalti: "):
         comparison.compare(wrong, METHODS, tmp_path / "out")
     other = written(tmp_path, ("{penalty: 10.0}", "{method: phyll}"))
-    with pytest.raises(InputError, match=r"ridge, candidate 2: training\.method phyll is not ridge; give it an entry"):
+    with pytest.raises(InputError, match=r"^toy.yaml:19: .*ridge, candidate 2: training\.method phyll is not ridge"):
         comparison.compare(other, METHODS, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     changed = written(tmp_path, ("{penalty: 10.0}", "{penalty: 20.0}"))
