@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NAME = 16  # columns for the name of a method: six numbers with intervals stand beside it
+NAME = 15  # columns for the name of a method: six numbers with intervals stand beside it
 COLUMNS = 3  # panels side by side
 
 

@@ -91,8 +91,10 @@ def _ledger(row: dict[str, Any]) -> list[str]:
 
 
 def with_half(mean: float, half: float | None, sign: str = "") -> str:
-    """A share in %, with half of its interval where that is known."""
-    return f"{100 * mean:{sign}.1f}" + (f" ± {points(half)}" if half is not None else "")
+    """A share in %, with half of its interval where that is known; one of 10 points or more without decimals."""
+    if half is None:
+        return f"{100 * mean:{sign}.1f}"
+    return f"{100 * mean:{sign}.1f} ± {points(half) if half < 0.0995 else f'{100 * half:.0f}'}"
 
 
 def shots_told(shots: Sequence[int | None]) -> str:

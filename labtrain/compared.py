@@ -13,8 +13,9 @@ import numpy as np
 from labtrain.clock import Clock
 from labtrain.errors import LabtrainError
 from labtrain.events import Event, StepDone
-from labtrain.experiment import Experiment
+from labtrain.experiment import Experiment, registered
 from labtrain.ledger import Cost, rig_joules
+from labtrain.methods.backward import Backward
 from labtrain.runs import Logged, Run
 from labtrain.statistics import interval
 from labtrain.trainer import tests_of
@@ -113,7 +114,7 @@ def collect(
         row: dict[str, Any] = {
             "name": name,
             "method": getattr(experiment.training, "method", None),
-            "needs_model": bool(getattr(experiment.training, "twin", ())),
+            "needs_model": _needs_model(experiment),
             "problem": problems.get(name),
             "run": str(runs[name]) if name in runs else None,
         }
@@ -129,6 +130,12 @@ def collect(
             row["difference"], row["difference_half"] = _interval(paired, test_share)
     count = next(iter(experiments.values())).trials.count
     return {"trials": count, "target": target, "test_share": test_share, "methods": rows}
+
+
+def _needs_model(experiment: Experiment) -> bool:
+    """Whether a method was given a twin, or goes backward through something else that has derivatives."""
+    method = registered("methods", experiment.training, "method")
+    return bool(getattr(experiment.training, "twin", ())) or issubclass(method, Backward)
 
 
 def _interval(values: Sequence[float], test_share: float) -> tuple[float, float | None]:

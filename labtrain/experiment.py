@@ -36,7 +36,7 @@ class RunOptions(Section):
     checkpoint_s: float = Field(5.0, ge=0, description="seconds between checkpoints; 0: after every step")
     threads: int = Field(1, ge=1, description="of the linear algebra; more help only very wide networks")
     computer_watts: float | None = Field(
-        None, gt=0, description="that the computer draws, for joules of the digital work, estimated"
+        None, gt=0, le=1e9, description="that the computer draws, for joules of the digital work, estimated"
     )
     notes: dict[str, str] = Field(default_factory=dict, description="operator, gain knobs, serial numbers, ...")
 

@@ -32,7 +32,7 @@ from labtrain.sim.disturbances import Known, checked
 log = logging.getLogger("labtrain")
 
 
-_Power = Annotated[float, Field(gt=0)]
+_Power = Annotated[float, Field(gt=0, le=1e9)]
 Watts = Annotated[
     Annotated[_Power, Tag("number")] | Annotated[dict[str, _Power], Tag("parts")],
     Discriminator(lambda value: "parts" if isinstance(value, dict) else "number"),  # errors are about that one alone

@@ -263,6 +263,18 @@ def test_the_table_says_what_was_reached_and_what_was_not(finished):
     assert drawn == [["training goes on (training rows)", "from scratch (training rows)"]] * 2 + [[]]
 
 
+@pytest.mark.parametrize(("half", "text"), [(0.0994, "100.0 ± 9.9"), (0.123, "100.0 ± 12"), (1.946, "100.0 ± 195")])
+def test_no_number_is_cut_however_wide_its_interval(finished, half, text):
+    copy = json.loads(json.dumps(finished[2]))
+    for row in copy["disturbed"]["methods"]:
+        row |= {key: half for key in row if key.endswith("_half")}
+        row |= dict.fromkeys(("before", "at", "dip", "after", "scratch"), 1.0) | {"difference": -1.0}
+    copy["disturbed"]["methods"][0]["name"] = "backpropagation-of-mine"
+    lines = shown(copy).splitlines()
+    (line,) = (line for line in lines if line.startswith("ridge ") and "±" in line)
+    assert line.count(text) == 6 and not any("…" in line for line in lines) and max(map(len, lines)) <= 100
+
+
 def test_the_command_writes_tables_and_figure(finished, capsys, monkeypatch, tmp_path):
     written(tmp_path)
     arguments = ["compare", str(tmp_path / "toy.yaml"), "--methods", "ridge", "--trials", "1", "--disturb", "--out"]

@@ -15,7 +15,7 @@ from labtrain.cli import main
 from labtrain.clock import RealClock
 from labtrain.compare_report import comparison_table, plot_comparison, short
 from labtrain.compare_runs import runs_of
-from labtrain.compare_settings import Comparison, load
+from labtrain.compare_settings import Comparison, load, of_method
 from labtrain.config import Loaded
 from labtrain.errors import ConfigError, InputError, Interrupted, RunError
 from labtrain.events import StepDone
@@ -98,6 +98,14 @@ def test_what_is_finished_is_not_repeated_and_more_trials_come_on_top(finished, 
     more = comparison.compare(loaded, ["phyll", "ridge"], folder, trials=3)
     assert [row["accuracies"][:2] for row in more["methods"]] == [row["accuracies"] for row in found["methods"][:2]]
     assert [len(row["accuracies"]) for row in more["methods"]] == [3, 3]
+
+
+def test_what_goes_through_derivatives_needs_a_model(tmp_path):
+    loaded = written(tmp_path, CONFIG + "    in-silico: {training: {twin: twin.npz}}\n")
+    names = ("phyll", "ridge", "augmented-dfa", "backpropagation", "in-silico")
+    experiments = {name: of_method(loaded, name).value for name in names}
+    rows = compared.collect(experiments, {}, dict.fromkeys(names, "not run"), 0.9, 0.25, RealClock())["methods"]
+    assert [row["needs_model"] for row in rows] == [False, False, False, True, True]
 
 
 def test_another_setting_is_refused_and_what_is_wrong_is_said_before_anything_runs(finished, tmp_path):

@@ -143,6 +143,8 @@ def test_kinds_of_joules_are_never_added() -> None:
         ("rig.watts=much", "'much' is not allowed, must be a number"),
         ("rig.watts={vna: 0}", "rig.watts.vna: 0 is not allowed, must be greater than 0"),
         ("rig.watts={}", "names no part; give parts with their watts, one number for all, or leave it out"),
+        ("rig.watts=1e308", "1e+308 is not allowed, must be at most 1000000000"),
+        ("run.computer_watts=1e308", "1e+308 is not allowed, must be at most 1000000000"),
         ("run.computer_watts=0", "0 is not allowed, must be greater than 0"),
     ],
 )
