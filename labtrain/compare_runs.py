@@ -28,12 +28,22 @@ Watch = Callable[[], AbstractContextManager[Listener | None]]
 
 
 def runs_of(folder: Path, clock: Clock) -> dict[str, Path]:
-    """Run folders of a comparison by the name of their method; the first where there are several."""
+    """Run folders of a comparison by the name of their method; the first where there are several.
+
+    Raises
+    ------
+    RunError
+        If one of them cannot be read: what it holds is neither measured anew nor left out unasked.
+    """
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if (path / "run.db").exists():
-            with Run.open(path, write=False, clock=clock) as run:
-                found.setdefault(str(run.config.get("run", {}).get("name")), path)
+            try:
+                with Run.open(path, write=False, clock=clock) as run:
+                    found.setdefault(str(run.config.get("run", {}).get("name")), path)
+            except RunError as error:
+                told = str(error).partition("; ")[0]
+                raise RunError(f"{told}; restore it, or move it out of {folder} to have its run begun anew") from None
     return found
 
 

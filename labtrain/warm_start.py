@@ -84,7 +84,7 @@ def earlier_run(experiment: Experiment, table: Table, clock: Clock) -> Earlier |
     Raises
     ------
     ConfigError
-        If the folder is no run, not finished, holds too few trials, or trained something else.
+        If the folder is no run, not finished, damaged, holds too few trials, or trained something else.
     """
     if (folder := experiment.trials.start_from) is None:
         return None
@@ -113,6 +113,11 @@ def earlier_run(experiment: Experiment, table: Table, clock: Clock) -> Earlier |
                 f"trials.start_from: {folder} trained something else ({'; '.join(differences)}); these must be alike"
             )
         digests = run.trial_digests()
+        try:
+            for trial in range(experiment.trials.count):  # not only when its turn comes, hours later
+                run.trial_state(trial)
+        except RunError as error:
+            raise ConfigError(f"trials.start_from: {error}") from None
         return Earlier(folder, [digests[trial] for trial in range(experiment.trials.count)], clock)
 
 

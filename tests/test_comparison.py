@@ -100,6 +100,13 @@ def test_what_is_finished_is_not_repeated_and_more_trials_come_on_top(finished, 
     assert [len(row["accuracies"]) for row in more["methods"]] == [3, 3]
 
 
+def test_a_run_that_cannot_be_read_is_told_with_its_remedy(tmp_path):
+    (tmp_path / "out" / "begun").mkdir(parents=True)
+    (tmp_path / "out" / "begun" / "run.db").touch()  # as a kill in the moment of its making leaves it
+    with pytest.raises(RunError, match=r"begun: not a run folder .*; restore it, or move it out of .*out to have its"):
+        comparison.compare(written(tmp_path), ["phyll"], tmp_path / "out")
+
+
 def test_what_goes_through_derivatives_needs_a_model(tmp_path):
     loaded = written(tmp_path, CONFIG + "    in-silico: {training: {twin: twin.npz}}\n")
     names = ("phyll", "ridge", "augmented-dfa", "backpropagation", "in-silico")

@@ -305,6 +305,17 @@ def test_what_does_not_fit_is_refused_with_its_line(lab: Path, earlier: Callable
     assert not (tmp_path / "new").exists()
 
 
+def test_a_damaged_run_is_refused_before_anything_is_measured(
+    lab: Path, earlier: Callable[[str], Path], tmp_path: Path
+) -> None:
+    damaged = Path(shutil.copytree(earlier("joint"), tmp_path / "damaged"))
+    (file,) = damaged.glob("trial-001.*.npz")
+    file.unlink()
+    with pytest.raises(ConfigError, match=r"^trials.start_from: .*trial-001.A.npz: missing, .*\(lab.yaml:\d+\)$"):
+        jobs.train(config(lab, "joint", damaged), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 def _over(loaded: Loaded[Experiment], lab: Path, sections: dict[str, dict[str, Any]]) -> Loaded[Experiment]:
     values = yaml.safe_load(loaded.text)
     for key, section in sections.items():
