@@ -48,15 +48,17 @@ class Earlier:
         Raises
         ------
         RunError
-            If the run is gone, its trial does not exist, is damaged, or is not what it was.
+            If the run is gone, is not what it was, or its trial does not exist or is damaged.
         """
         with Run.open(self.folder, write=False, clock=self._clock) as run:
             now = run.trial_digests()
-            if trial in now and trial < len(self.digests) and now[trial] != self.digests[trial]:
-                raise RunError(
-                    f"{self.folder}: trial {trial} is not what it was when a run was begun that starts from it "
-                    "(trials.start_from); start a new run from it"
-                )
+            # The others too: of trials that were added later no hash is known, and another run may lie here by now.
+            for known in sorted(range(len(self.digests)), key=lambda known: known != trial):
+                if now.get(known) != self.digests[known]:
+                    raise RunError(
+                        f"{self.folder}: trial {known} is not what it was when a run was begun that starts from it "
+                        "(trials.start_from); start a new run from it"
+                    )
             state: dict[str, Any] = run.trial_state(trial)
             return state
 

@@ -256,6 +256,9 @@ def test_an_earlier_run_may_move_but_not_go_on(lab: Path, tmp_path: Path) -> Non
     assert len(summary["start_accuracy_per_trial"]) == 2
     with pytest.raises(RunError, match=r"trials\.start_from is not set, the run began from "):
         jobs.resume(later, ["trials.count=3", "trials.start_from=null"])
+    another = jobs.train(config(lab, trials={"count": 3, "first_seed": 5}), tmp_path)["run"]
+    with pytest.raises(RunError, match="trial 0 is not what it was when a run was begun that starts from it"):
+        jobs.resume(later, ["trials.count=3", f"trials.start_from={another}"])
     broken = config(lab, "joint", moved)
 
     def breaks(event: Any) -> None:
