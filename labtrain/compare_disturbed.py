@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -128,9 +127,11 @@ def _fitting(
     """Candidates that the undisturbed run of a method may be one of, before it is known which is chosen."""
     tried = len(loaded.value.compare.methods.get(name, Entry()).candidates)
     for candidate in range(1, tried + 1) if loaded.value.compare.tuning else (None,):
-        with suppress(RunError):  # the comparison itself tells of it
+        try:
             refuse_another(run, of_method(loaded, name, trials, candidate).value, clock)
-            yield candidate
+        except RunError:
+            continue  # where none fits, the comparison itself says so
+        yield candidate
 
 
 def _refuse_another_pair(
@@ -143,14 +144,15 @@ def _refuse_another_pair(
 ) -> None:
     """Refuse disturbed runs of other settings, or an undisturbed one that would go on after another began from it."""
     for part in (SCRATCH, AFTER):
-        if (run := runs.get(f"{name}-{part}")) is not None:
+        if (begun := runs.get(f"{name}-{part}")) is not None:
             start = runs[name] if part == AFTER else None
-            refuse_another(run, of_disturbed(loaded, name, part, trials, candidate, start).value, clock)
+            refuse_another(begun, of_disturbed(loaded, name, part, trials, candidate, start).value, clock)
     if (after := runs.get(f"{name}-{AFTER}")) is None:
         return
     epochs = getattr(of_method(loaded, name, trials, candidate).value.training, "epochs", 1)
     with Run.open(after, write=False, clock=clock) as run, Run.open(runs[name], write=False, clock=clock) as earlier:
-        now, kept, began = earlier.trial_digests(), earlier.trials(), run.provenance[KEY]["trials"]
+        now, kept = earlier.trial_digests(), earlier.trials()
+        began = run.provenance.get(KEY, {"trials": ()})["trials"]
         for trial, then in enumerate(began):
             if now.get(trial) != then:
                 raise RunError(f"{runs[name]}: has gone on since {after.name} began from it; {REMEDY}")
