@@ -69,7 +69,8 @@ def results_table(*headings: str) -> Table:
 
 def _reached(row: dict[str, Any]) -> tuple[str, str, str]:
     difference = "-" if row["difference"] is None else with_half(row["difference"], row["difference_half"], "+")
-    return with_half(row["accuracy"], row["accuracy_half"]), difference, shots_told(row["shots_to_target"])
+    shots = "-" if row["shots_to_target"] is None else shots_told(row["shots_to_target"])
+    return with_half(row["accuracy"], row["accuracy_half"]), difference, shots
 
 
 def _costs(row: dict[str, Any]) -> list[str]:
@@ -109,11 +110,14 @@ def shots_told(shots: Sequence[int | None]) -> str:
 def _notes(rows: Sequence[dict[str, Any]]) -> list[str]:
     told = []
     good = [row for row in rows if not row["problem"]]
-    if any(count is not None for row in good for count in row["shots_to_target"]):
-        on = " and ".join(sorted({name for row in good for name in row["accuracy_on"]}))
+    measured = [row for row in good if row["shots_to_target"] is not None]
+    if any(count is not None for row in measured for count in row["shots_to_target"]):
+        on = " and ".join(sorted({name for row in measured for name in row["accuracy_on"]}))
         told.append(f"Shots are told until the accuracy on {on} rows reached the target; accuracies are of test rows.")
-        if any(len(set(map(type, row["shots_to_target"]))) > 1 for row in good):  # some None, some numbers
+        if any(len(set(map(type, row["shots_to_target"]))) > 1 for row in measured):  # some None, some numbers
             told.append("With (n/m): n of the m trials reached it, the mean is theirs.")
+    if blind := [row["name"] for row in good if row["shots_to_target"] is None]:
+        told.append(f"{', '.join(blind)}: trained without the rig, whose accuracy on the way nobody knows.")
     kinds = {row["energy"] for row in good} | {"estimated" for row in good if row["energy_digital_j"] is not None}
     if "estimated" in kinds:
         told.append("*: estimated from stated watts, not measured.")

@@ -104,10 +104,10 @@ def collect(
     ``name``, ``method``, ``needs_model``, ``problem``, ``run``; and for those that are finished, costs as means over
     the trials, ``accuracies``, ``accuracy`` and ``accuracy_half`` (half width of the 95 % interval), ``difference``
     and ``difference_half`` to the first method, ``shots_train``, ``shots_per_prediction``, ``shots_to_target`` (one a
-    trial, None where it was never reached), ``accuracy_on`` (rows of accuracies on the way), those of BOTH,
-    ``multiply_adds_train``, ``multiply_adds_per_prediction``, ``twins`` (what fitting them took, not among the costs),
-    ``energy_j`` and ``energy`` (of labtrain.ledger.KINDS the best known), ``energy_digital_j``, ``curve`` (mean
-    ``shots`` and ``accuracy`` after the steps that all trials have)
+    trial, None where it was never reached; None alone where training measured nothing), ``accuracy_on`` (rows of
+    accuracies on the way), those of BOTH, ``multiply_adds_train``, ``multiply_adds_per_prediction``, ``twins`` (what
+    fitting them took, not among the costs), ``energy_j`` and ``energy`` (of labtrain.ledger.KINDS the best known),
+    ``energy_digital_j``, ``curve`` (mean ``shots`` and ``accuracy`` after the steps that all trials have)
     """
     rows: list[dict[str, Any]] = []
     for name, experiment in experiments.items():
@@ -152,7 +152,8 @@ def _results(run: Run, count: int, target: float, test_share: float) -> dict[str
     tested = sum(tests_of(trial) * int(np.sum(trial["confusion"])) for trial in trials)  # predictions paid for
     accuracies = [trial["accuracy"] for trial in trials]
     accuracy, half = _interval(accuracies, test_share)
-    ways = [way(run, index) for index in range(count)]
+    # Without a shot the accuracies on the way are those of a model; nothing is known of the rig's before the test.
+    ways = [way(run, index) if train.shots else {} for index in range(count)]
     both, joules = asdict(train + test), rig_joules(trials)
     kind = next(iter(joules), None)  # the best known
     return {
@@ -163,7 +164,7 @@ def _results(run: Run, count: int, target: float, test_share: float) -> dict[str
         "difference_half": None,
         "shots_train": train.shots / count,
         "shots_per_prediction": test.shots / tested,
-        "shots_to_target": [_reached(steps, target) for steps in ways],
+        "shots_to_target": [_reached(steps, target) for steps in ways] if train.shots else None,
         "accuracy_on": sorted({row.value["accuracy_on"] for row in run.metrics()}),
         **{key: both[key] / count for key in BOTH},
         "multiply_adds_train": train.multiply_adds / count,

@@ -16,6 +16,7 @@ from labtrain import compare_disturbed, comparison, jobs
 from labtrain.cli import main
 from labtrain.clock import RealClock
 from labtrain.compare_disturbed_report import disturbed_table, plot_disturbed
+from labtrain.compare_report import comparison_table, plot_comparison
 from labtrain.compare_runs import runs_of
 from labtrain.compare_settings import Comparison, load
 from labtrain.compared import collect
@@ -261,6 +262,22 @@ def test_the_table_says_what_was_reached_and_what_was_not(finished):
     assert [panel.get_title() for panel in panels] == [*METHODS]
     drawn = [[text for text in panel.get_legend_handles_labels()[1] if "training rows" in text] for panel in panels]
     assert drawn == [["training goes on (training rows)", "from scratch (training rows)"]] * 2 + [[]]
+
+
+def test_accuracies_of_a_model_are_not_taken_for_those_of_the_rig(finished):
+    _, folder, found = finished
+    phyll, ridge, blind = found["methods"]
+    with Run.open(runs_of(folder, RealClock())["in-silico"], write=False, clock=RealClock()) as run:
+        assert run.metrics()[-1].value["accuracy"] > 0  # of the twin, without a shot
+    assert blind["shots_to_target"] is None and blind["curve"] == {"shots": [], "accuracy": []}
+    assert len(phyll["shots_to_target"]) == len(ridge["shots_to_target"]) == 2 and phyll["curve"]["shots"]
+    console = Console(width=100, highlight=False)
+    with console.capture() as capture:
+        console.print(comparison_table(found))
+    (line,) = [line for line in capture.get().splitlines() if line.startswith("in-silico ") and line.endswith("yes")]
+    assert line.split()[-2:] == ["-", "yes"]
+    assert "in-silico: trained without the rig, whose accuracy on the way nobody knows." in capture.get()
+    plot_comparison(found)
 
 
 @pytest.mark.parametrize(("half", "text"), [(0.0994, "100.0 ± 9.9"), (0.123, "100.0 ± 12"), (1.946, "100.0 ± 195")])
