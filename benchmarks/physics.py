@@ -9,6 +9,8 @@ ridge readout has one weight for each column and class, and cannot be widened.
 GRID gives every method six settings. CHOSEN are the best of them by the mean accuracy of on, off and no skip on the
 split of seed 100, mean over rigs (``--choose`` prints them); the splits of seeds 0 to 9 were used once.
 
+A drive has the noise of the shot with which it was first measured: a part of the methods alone sees other noise.
+
 Left out: xor-tones on the microwave rig, which has no tones, and parity on sound, where it is xor-tones.
 
     python benchmarks/physics.py --trials 10              # needs labtrain[ml]; goes on where it was broken off
