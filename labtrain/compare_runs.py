@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,8 @@ log = logging.getLogger("labtrain")
 
 # Not of one method: the rig, the disk or a person ended it, and the next method would fare no better.
 NOT_OF_THE_METHOD = (Interrupted, UnsafeError, LinkError, RunError)
+
+MORE = ("training.epochs:", "trials.count:")  # changes that leave a finished run something to do
 
 Watch = Callable[[], AbstractContextManager[Listener | None]]
 
@@ -86,20 +89,26 @@ def _go_on(experiment: Loaded[Experiment], before: Path | None, folder: Path, wa
     """Begin, go on with or leave a run as it is."""
     overrides = []
     if before is not None:
+        wanted = json.loads(experiment.value.model_dump_json())
         with Run.open(before, write=False, clock=clock) as run:
             if (problem := lost(run)) is not None:
                 raise Diverged(problem)
-            changes = run.config_changes(json.loads(experiment.value.model_dump_json()), jobs.RESUMABLE, Experiment)
-            if run.status == "finished" and not changes:
+            changes = run.config_changes(wanted, jobs.RESUMABLE, Experiment)
+            if run.status == "finished" and not any(change.startswith(MORE) for change in changes):
                 return
-        overrides.append(f"trials.count={experiment.value.trials.count}")
-        if (epochs := getattr(experiment.value.training, "epochs", None)) is not None:
-            overrides.append(f"training.epochs={epochs}")
-        if (start := experiment.value.trials.start_from) is not None:
-            overrides.append(f"trials.start_from={json.dumps(str(start))}")
+        overrides = [f"{key}={json.dumps(value)}" for key in jobs.RESUMABLE for value in _at(wanted, key.split("."))]
     with watch() as listener:
         listeners: list[Listener] = [*([] if listener is None else [listener]), StopAtDivergence()]
         if before is None:
             jobs.train(experiment, folder, listeners, clock)
         else:
             jobs.resume(before, overrides, listeners, clock)
+
+
+def _at(config: Any, path: Sequence[str]) -> list[Any]:
+    """The value at a path, alone in a list; an empty one where there is none."""
+    for key in path:
+        if not isinstance(config, dict) or key not in config:
+            return []
+        config = config[key]
+    return [config]

@@ -88,14 +88,16 @@ def method_named(loaded: Loaded[Comparison], name: str) -> str:
     InputError
         If there is none.
     """
-    own = loaded.value.compare.methods.get(name, Entry()).training
+    entry = loaded.value.compare.methods.get(name)
+    own = {} if entry is None else entry.training
     method = str(own.get("method", name))
     try:
         registry.resolve("methods", method)
     except InputError as error:
-        place = (
-            f"{_place(loaded, name, 'training', 'method')}.training.method" if "method" in own else f"--methods {name}"
-        )
+        place = f"--methods {name}"
+        if entry is not None:
+            said = ".training.method" if "method" in own else " has no training.method"
+            place = f"{_place(loaded, name, 'training', 'method')}{said}"
         raise InputError(f"{place}: {error}") from None
     return method
 

@@ -131,6 +131,10 @@ def test_another_setting_is_refused_and_what_is_wrong_is_said_before_anything_ru
     told = r"^toy.yaml:11: compare\.methods\.slow\.training\.method: unknown method 'phyl' \(did you mean phyll"
     with pytest.raises(InputError, match=told):
         comparison.compare(wrong, ["phyll", "slow"], tmp_path / "new")
+    wrong = written(tmp_path, CONFIG.replace("{method: phyll, epochs: 2}", "{epochs: 2}"))
+    told = r"^toy.yaml:11: compare\.methods\.slow has no training\.method: unknown method 'slow'"
+    with pytest.raises(InputError, match=told):
+        comparison.compare(wrong, ["phyll", "slow"], tmp_path / "new")
     told = r"^toy.yaml: compare.methods.in-silico: training.twin: required key is missing$"
     with pytest.raises(ConfigError, match=told):
         comparison.compare(wrong, ["phyll", "in-silico"], tmp_path / "new")
@@ -170,6 +174,27 @@ def test_a_prediction_costs_the_same_however_often_a_run_has_gone_on(tmp_path):
     assert row["multiply_adds_per_prediction"] == work > 0
     with Run.open(Path(row["run"]), write=False, clock=RealClock()) as run:
         assert run.trials()[0]["tests"] == 3 and run.trials()[0]["goal"] == 4
+
+
+def test_what_may_change_goes_on_with_its_new_value(tmp_path, monkeypatch):
+    loaded = written(tmp_path)
+
+    @contextmanager
+    def stops():
+        def listener(event):
+            if isinstance(event, StepDone) and event.metrics.step == 2:
+                raise Interrupted("stopped")
+
+        yield listener
+
+    with pytest.raises(Interrupted):
+        comparison.compare(loaded, ["phyll"], tmp_path / "out", trials=1, watch=stops)
+    noted = load(loaded.source, ["run.notes={gain: '3'}", "run.checkpoint_s=7"])
+    (row,) = comparison.compare(noted, ["phyll"], tmp_path / "out", trials=1)["methods"]
+    with Run.open(Path(row["run"]), write=False, clock=RealClock()) as run:
+        assert (run.config["run"]["notes"], run.config["run"]["checkpoint_s"]) == ({"gain": "3"}, 7.0)
+    monkeypatch.setattr(comparison.jobs, "resume", lambda *_: pytest.fail("a finished run has nothing to do"))
+    comparison.compare(loaded, ["phyll"], tmp_path / "out", trials=1)
 
 
 def test_a_method_that_diverges_or_does_not_fit_is_a_row(tmp_path, monkeypatch):
