@@ -36,7 +36,7 @@ RESULTS = ROOT / "build" / "backpropagation.json"
 
 def accuracy(config: str, candidate: Candidate, seed: int) -> tuple[float, int]:
     """Test accuracy of one split, and shots of its training."""
-    what = load(config, *candidate)
+    what = load(config, *candidate, "ablations=[]")
     with open_rig(what) as rig:
         verdict = Trial.begin(what, rig, seed).fit().test()
     return verdict.accuracy, verdict.train_cost.shots
