@@ -145,7 +145,7 @@ def resumed(run: Run, experiment: Experiment, clock: Clock) -> Earlier | None:
     Raises
     ------
     RunError
-        If a run would change whether it starts from another one.
+        If a run would change whether it starts from another one, or trials are added that the other one lacks.
     """
     kept, folder = run.provenance.get(KEY), experiment.trials.start_from
     if (kept is None) != (folder is None):
@@ -153,4 +153,15 @@ def resumed(run: Run, experiment: Experiment, clock: Clock) -> Earlier | None:
             f"{run.folder}: trials.start_from is {folder or 'not set'}, the run began "
             f"{'from nothing' if kept is None else 'from ' + kept['run']}; start a new run"
         )
-    return None if kept is None or folder is None else Earlier(folder, kept["trials"], clock)
+    if kept is None or folder is None:
+        return None
+    last = run.last_checkpoint()
+    begun = {*run.trials(), *([] if last is None else [last[1]["index"]])}  # these need the earlier run no more
+    if any(trial not in begun for trial in range(len(kept["trials"]), experiment.trials.count)):
+        with Run.open(folder, write=False, clock=clock) as earlier:
+            if len(earlier.trials()) < experiment.trials.count:
+                raise RunError(
+                    f"{run.folder}: asked trials.count {experiment.trials.count}, and {folder}, which they start from "
+                    f"(trials.start_from), holds {len(earlier.trials())}; ask for fewer, or resume that run with more"
+                )
+    return Earlier(folder, kept["trials"], clock)

@@ -247,6 +247,12 @@ def test_a_run_that_was_broken_off_ends_the_same(
 def test_an_earlier_run_may_move_but_not_go_on(lab: Path, tmp_path: Path) -> None:
     one = Path(jobs.train(config(lab, trials={"count": 1}), tmp_path)["run"])
     later = Path(jobs.train(config(lab, "joint", one, trials={"count": 1}), tmp_path)["run"])
+    with pytest.raises(
+        RunError, match=r"asked trials.count 2, and .*, which they start from .*, holds 1; ask for fewer"
+    ):
+        jobs.resume(later, ["trials.count=2"])
+    with Run.open(later, write=False, clock=RealClock()) as run:
+        assert (run.config["trials"]["count"], run.status) == (1, "finished")
     jobs.resume(one, ["trials.count=2"])
     moved = tmp_path / "elsewhere"
     shutil.move(one, moved)
