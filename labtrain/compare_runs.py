@@ -77,6 +77,9 @@ def attempt(
     """
     try:
         _go_on(experiment, before, folder, watch, clock)
+    except Interrupted as error:  # which tells of this run alone
+        told = str(error).partition("; go on with")[0]
+        raise Interrupted(f"{told}; the same command goes on with the comparison") from None
     except NOT_OF_THE_METHOD:
         raise
     except (LabtrainError, ArithmeticError, np.linalg.LinAlgError) as error:

@@ -149,11 +149,11 @@ def test_it_goes_on_where_it_was_stopped_and_ends_as_if_it_had_not_been(finished
     def stops_in_the_second_trial():
         def listener(event):
             if isinstance(event, StepDone) and event.index == 1 and event.metrics.step == 2:
-                raise Interrupted("stopped")
+                raise Interrupted("stopped by Ctrl-C, everything is kept; go on with: labtrain resume RUN")
 
         yield listener
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(Interrupted, match="^stopped by Ctrl-C, everything is kept; the same command goes on with the"):
         comparison.compare(loaded, METHODS, tmp_path / "out", watch=stops_in_the_second_trial)
     (begun,) = runs_of(tmp_path / "out", RealClock()).values()
     found = comparison.compare(loaded, METHODS, tmp_path / "out")
