@@ -153,7 +153,7 @@ def test_it_goes_on_where_it_was_stopped_and_ends_as_if_it_had_not_been(finished
 
         yield listener
 
-    with pytest.raises(Interrupted, match="^stopped by Ctrl-C, everything is kept; the same command goes on with the"):
+    with pytest.raises(Interrupted, match=r"^stopped by Ctrl-C, everything is kept; the same command goes on with"):
         comparison.compare(loaded, METHODS, tmp_path / "out", watch=stops_in_the_second_trial)
     (begun,) = runs_of(tmp_path / "out", RealClock()).values()
     found = comparison.compare(loaded, METHODS, tmp_path / "out")
