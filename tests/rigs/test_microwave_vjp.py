@@ -6,9 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
+from labtrain import jobs
+from labtrain.config import loads
 from labtrain.errors import InputError, InstrumentError
+from labtrain.experiment import Experiment
 from labtrain.rigs.microwave import MicrowaveRig
+from tests.rigs import microwaves
 from tests.rigs.microwaves import rig
 
 QUIET = {"noise_dbm_hz": -400.0, "trace_noise": 0.0, "drift_walk_db": 0.0, "drift_walk_rad": 0.0}
@@ -165,6 +170,25 @@ def test_instruments_have_none_even_if_emulated():
         "microwave: this layer cannot tell its derivative, only simulated physics can; use a method that needs none, "
         "or one with a twin (training.twin)"
     )
+
+
+def test_a_run_that_needs_it_can_be_planned_begun_and_gone_on_with(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "figures", lambda _: None)
+    draw = np.random.default_rng(0)
+    rows = "".join(f"{a},{b},{'pq'[int(a > 0.5)]}\n" for a, b in draw.random((30, 2)))
+    (tmp_path / "table.csv").write_text("a,b,kind\n" + rows)
+    values = {
+        "rig": microwaves.settings(fidelity="physics"),
+        "dataset": {"type": "csv", "path": "table.csv", "label": "kind", "features": ["a", "b"]},
+        "network": {"layers": 2, "width": 6},
+        "training": {"method": "backpropagation", "epochs": 2, "batch": 8},
+        "trials": {"count": 1},
+        "ablations": ["off", "random"],
+    }
+    loaded = loads(yaml.safe_dump(values), Experiment, tmp_path / "lab.yaml")
+    assert jobs.plan(loaded)["shots_train"] > 0
+    summary = jobs.train(loaded, tmp_path / "runs")  # commissioned only when all has been found to fit
+    assert jobs.resume(summary["run"], ["training.epochs=3"])["shots_train"] > summary["shots_train"]
 
 
 def test_what_does_not_fit_is_refused():
