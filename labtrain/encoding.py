@@ -6,13 +6,14 @@ so a prediction never depends on its batch-mates.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from labtrain.compact import CompactRows, Rows, parts
 from labtrain.errors import DataError, InputError
 
 Array = NDArray[np.float64]
@@ -38,7 +39,7 @@ class FeatureScaler:
     offset: Array = field(default_factory=lambda: np.empty(0))
     scale: Array = field(default_factory=lambda: np.empty(0))
 
-    def fit(self, rows: Array) -> FeatureScaler:
+    def fit(self, rows: Rows) -> FeatureScaler:
         """Learn range and scale from training rows, (n, d); a constant feature keeps scale 1."""
         self.low, self.high = rows.min(axis=0), rows.max(axis=0)
         if self.kind == "minmax":
@@ -121,6 +122,11 @@ class Encoder:
         DataError
             If the number of columns is wrong or a value is not finite.
         """
+        if isinstance(rows, CompactRows) and len(cuts := list(parts(len(rows), self.width))) > 1:
+            activations = np.empty((len(rows), self.width))
+            for cut in cuts:
+                activations[cut] = self.features(rows[cut])
+            return activations
         table = np.asarray(rows, dtype=np.float64)
         d = len(self.feature_names)
         if table.ndim != 2 or table.shape[1] != d:
@@ -215,9 +221,19 @@ class Drive:
 
     def fit(self, x: Array) -> Drive:
         """Learn the column ranges of an ``affine`` drive from training activations (n, width)."""
-        wired = self._wire(x)
-        self.low, self.high = wired.min(axis=0), wired.max(axis=0)
+        return self.fit_in_parts([x])
+
+    def fit_in_parts(self, parts: Iterable[Array]) -> Drive:
+        """As :meth:`fit`, of activations that come part by part; for the quantiles of `clip` all are kept at once."""
+        ranges, kept = [], []
+        for x in parts:
+            wired = self._wire(x)
+            ranges.append((wired.min(axis=0), wired.max(axis=0)))
+            if self.clip > 0:
+                kept.append(wired)
+        self.low, self.high = np.min([low for low, _ in ranges], axis=0), np.max([high for _, high in ranges], axis=0)
         if self.clip > 0:
+            wired = np.concatenate(kept)
             low, high = np.quantile(wired, [self.clip, 1.0 - self.clip], axis=0)
             self.low, self.high = np.where(high > low, [low, high], [self.low, self.high])
         return self

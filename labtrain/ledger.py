@@ -168,6 +168,8 @@ class Metered(Wrapper):
         Joules since it was last called; asked after every chunk.
     watts : float
         That the rig is stated to draw.
+    remember : bool
+        False: drives and responses are not kept, where no ablation will ask for them and they would be many.
     """
 
     def __init__(
@@ -177,12 +179,14 @@ class Metered(Wrapper):
         on_shots: Callable[[int], None] | None = None,
         energy_j: Callable[[], float] | None = None,
         watts: float = 0.0,
+        remember: bool = True,
     ) -> None:
         super().__init__(inner)
         self._clock = clock
         self._on_shots, self._energy_j, self._watts = on_shots, energy_j, watts
         self.cost = Cost()
         self.memory: list[tuple[Array, Array]] = []
+        self._remember = remember
 
     def _measure(self, x: Array) -> Iterator[Shots]:
         chunks = self.inner.measure(x)
@@ -198,7 +202,8 @@ class Metered(Wrapper):
                 seconds_physics=seconds,
                 energy_j=0.0 if self._energy_j is None else self._energy_j(),
             )
-            self.memory.append((shots.x, shots.y))
+            if self._remember:
+                self.memory.append((shots.x, shots.y))
             if self._on_shots is not None:
                 self._on_shots(attempts)
             yield shots

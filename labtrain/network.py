@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 from zipfile import BadZipFile
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
+from labtrain.compact import Rows, parts
 from labtrain.config import Section
 from labtrain.encoding import Drive, Encoder, FeatureScaler
 from labtrain.errors import ConfigError, RunError
@@ -129,6 +130,16 @@ class Block:
         if self.physical is not None:
             self.layer.set_parameters(self.physical)
         n, m, width = x.shape
+        cuts = list(parts(n, m * max(width, self.layer.info.n_in)))
+        if len(cuts) < 2:
+            return self._measure(x, rng)
+        y = np.empty((n, m, self.layer.info.n_out))
+        for cut in cuts:
+            y[cut] = self._measure(x[cut], rng)
+        return y
+
+    def _measure(self, x: Array, rng: np.random.Generator) -> Array:
+        n, m, width = x.shape
         order = rng.permuted(np.tile(np.arange(m), (n, 1)), axis=1)[:, :, None]
         shuffled = np.take_along_axis(x, order, axis=1)
         y = self.layer.forward(self.drive(shuffled.reshape(n * m, width))).reshape(n, m, self.layer.info.n_out)
@@ -138,9 +149,27 @@ class Block:
 
     def learn(self, x: Array, rng: np.random.Generator) -> Array:
         """Measure training activations (n, m, width); the first time, learn the drive's and the responses' ranges."""
+        cuts = list(parts(len(x), math.prod(x.shape[1:]))) or [slice(0, 0)]
+        return self.learn_in_parts(lambda part: x[part], cuts, rng)
+
+    def learn_in_parts(self, make: Callable[[slice], Array], cuts: Sequence[slice], rng: np.random.Generator) -> Array:
+        """As :meth:`learn`, of activations (n, m, width) that are made part by part, because all are much at once.
+
+        Parameters
+        ----------
+        make : callable (slice of the n) -> ndarray (rows, m, width)
+            Called twice for each part if the drive has ranges to learn.
+        cuts : sequence of slice
+            The parts, one behind the other.
+        """
         if self.drive.needs_fit:
-            self.drive.fit(x.reshape(-1, x.shape[-1]))
-        y = self.measure(x, rng)
+            made = (make(cut) for cut in cuts)
+            self.drive.fit_in_parts(x.reshape(-1, x.shape[-1]) for x in made)
+        first = self.measure(make(cuts[0]), rng)
+        y = first if len(cuts) == 1 else np.empty((cuts[-1].stop, *first.shape[1:]))
+        y[cuts[0]] = first
+        for cut in cuts[1:]:
+            y[cut] = self.measure(make(cut), rng)
         if not self.learned:
             self.learn_scale(y)
         self.learned = True
@@ -269,7 +298,7 @@ def build(
     encoding: EncodingConfig,
     layers: Sequence[PhysicalLayer],
     *,
-    rows: Array,
+    rows: Rows,
     classes: Sequence[str],
     feature_names: Sequence[str],
     seed: int,
@@ -279,7 +308,7 @@ def build(
 
     Parameters
     ----------
-    rows : ndarray (n, d)
+    rows : ndarray (n, d) or CompactRows
         Training rows: feature scaling is learned here.
     inputs : sequence of int, optional
         Physical input of each feature, for a data set whose features belong to certain inputs.

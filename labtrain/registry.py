@@ -58,6 +58,10 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "datasets": {
         "csv": "labtrain.datasets:CsvTable",
         "digits": "labtrain.datasets:Digits",
+        "idx": "labtrain.datasets:Idx",
+        "image-folder": "labtrain.datasets:ImageFolder",
+        "mnist-subset": "labtrain.datasets:MnistSubset",
+        "npz": "labtrain.datasets:Npz",
         "parity": "labtrain.datasets:Parity",
         "peterson-barney": "labtrain.datasets:PetersonBarney",
         "vowels": "labtrain.datasets:Vowels",

@@ -28,7 +28,7 @@ from labtrain.ledger import Cost, rig_joules
 from labtrain.rigs.rig import Rig
 from labtrain.runs import Run
 from labtrain.safety import Guard
-from labtrain.trial import Trial, Verdict
+from labtrain.trial import REMEMBERING, Trial, Verdict
 
 ABLATION_KEYS = {
     "off": "physics_off_accuracy",
@@ -151,6 +151,7 @@ class Trainer:
         trial = Trial.begin(
             experiment, self.rig, seed, table=self.table, wrap=self._logged, on_shots=self._on_shots,
             on_disturbed=lambda happened: self._emit(Disturbed(self._index, happened)),
+            remember=not set(REMEMBERING).isdisjoint(experiment.chosen_ablations),
         )  # fmt: skip
         if state is not None:
             trial.restore(state)

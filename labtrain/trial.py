@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labtrain.clock import Clock, RealClock
+from labtrain.compact import in_parts, parts
 from labtrain.controls import Logged, Off, RandomWaves, Shuffled
 from labtrain.datasets import Split, Table, split
 from labtrain.disturbances import Disturber, Happened
@@ -28,6 +29,8 @@ from labtrain.threads import blas_threads
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
+REMEMBERING: tuple[Ablation, ...] = ("shuffled", "no_skip", "ridge")
+"""Ablations that are computed from the drives and responses of the trial, which are then kept in memory."""
 RIDGE_PENALTY = 1e-3  # of the readout among the ablations; per sample, on standardised responses
 
 
@@ -103,6 +106,8 @@ class Trial:
         As of :class:`labtrain.ledger.Metered`.
     disturber : Disturber, optional
         For layers of a world that is disturbed.
+    remember : bool
+        Keep drives and responses for the ablations in :data:`REMEMBERING`; without, these are refused.
     """
 
     def __init__(
@@ -117,12 +122,14 @@ class Trial:
         network: NetworkConfig | None = None,
         energy_j: Callable[[], float] | None = None,
         disturber: Disturber | None = None,
+        remember: bool = True,
     ) -> None:
         self._disturber, self._on_shots = disturber, on_shots
         self.experiment, self.table, self.split, self.seed = experiment, table, parts, seed
         self.clock = clock or RealClock()
         watts = experiment.rig.total_watts
-        self.layers = [Metered(layer, self.clock, self._arrived, energy_j, watts) for layer in layers]
+        self.remembers = remember
+        self.layers = [Metered(layer, self.clock, self._arrived, energy_j, watts, remember) for layer in layers]
         self.net = build(
             network or experiment.network,
             experiment.encoding,
@@ -160,6 +167,7 @@ class Trial:
         on_shots: Callable[[int], None] | None = None,
         commission: bool = True,
         on_disturbed: Callable[[Happened], None] | None = None,
+        remember: bool = True,
     ) -> Trial:
         """A trial on an opened rig: data loaded and split, the rig told of the seed, weights drawn.
 
@@ -178,6 +186,8 @@ class Trial:
             False: measure nothing yet; such a trial can plan, and be trained once the rig is commissioned.
         on_disturbed : callable, optional
             Gets each of the experiment's disturbances when it has happened.
+        remember : bool
+            Keep drives and responses for the ablations in :data:`REMEMBERING`.
         """
         table = table or load_table(experiment)
         if commission and rig.commissioning_shots:
@@ -192,7 +202,10 @@ class Trial:
         if energy_j is not None:
             energy_j()  # what was drawn before is none of this trial's
         disturber = Disturber(experiment.disturbances, rig, on_disturbed) if experiment.disturbances else None
-        return cls(experiment, table, parts, layers, seed, rig.clock, on_shots, energy_j=energy_j, disturber=disturber)
+        return cls(
+            experiment, table, parts, layers, seed, rig.clock, on_shots,
+            energy_j=energy_j, disturber=disturber, remember=remember,
+        )  # fmt: skip
 
     @property
     def cost(self) -> Cost:
@@ -210,6 +223,8 @@ class Trial:
 
     def remember(self, shots: Iterable[tuple[str, Shots]]) -> None:
         """Take logged shots of this trial, by layer name, into the memory that ablations are computed from."""
+        if not self.remembers:
+            return
         repeats, logged = self.experiment.rig.repeats, list(shots)
         for layer in self.layers:
             x = [chunk.x for name, chunk in logged if name == layer.name]
@@ -303,7 +318,7 @@ class Trial:
             self._disturber.before_test()
         before = self.cost
         scores, goodness = self._test_scores()
-        clipped = int(self.net.encoder.scaler.outside(rows).sum())
+        clipped = sum(int(self.net.encoder.scaler.outside(part).sum()) for part in in_parts(rows))
         return Verdict(self.seed, scores, labels, clipped, goodness, before, self.cost - before)
 
     def _test_scores(self) -> tuple[Array, Array | None]:
@@ -312,10 +327,13 @@ class Trial:
         rows, started = self.table.features[self.split.test], self.clock.monotonic()
         try:
             with blas_threads(self.experiment.run.threads):
+                cuts = parts(len(rows), self.net.encoder.width * len(self.table.classes))
+                some = (np.asarray(rows[cut]) for cut in cuts)
                 if isinstance(self.method, Labelled):
-                    goodness = self.method.goodness_per_block(self.net, rows)
+                    method = self.method
+                    goodness = np.concatenate([method.goodness_per_block(self.net, part) for part in some], axis=1)
                     return goodness.sum(axis=0), goodness
-                return self.method.scores(self.net, rows), None
+                return np.concatenate([self.method.scores(self.net, part) for part in some]), None
         finally:
             self.seconds += self.clock.monotonic() - started
 
@@ -327,6 +345,8 @@ class Trial:
         a linear readout, one for each candidate label, of the first block's responses. `check` is called after every
         step and may raise to stop.
         """
+        if name in REMEMBERING and not self.remembers:
+            raise InputError(f"ablation {name} needs the shots of the trial, which were not kept; name it in ablations")
         if name == "ridge":
             return self._ridge_readout()
         rng = np.random.default_rng([self.seed, 3])

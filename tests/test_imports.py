@@ -27,7 +27,7 @@ PACKAGES = {
 # "labtrain" is labtrain/__init__.py alone.
 FLOORS = (
     ("labtrain", "configs", "data", "errors", "clock", "limits", "registry"),
-    ("encoding", "sim"),
+    ("compact", "encoding", "sim"),
     ("layer", "config", "config_errors", "ready", "yaml_lines", "storage", "rundb", "runs", "runlist", "shotlog",
      "ownership", "safety", "provenance", "ledger", "threads", "bounded", "processlock", "riglock"),
     ("network", "twin", "twins", "datasets", "drivers"),

@@ -16,14 +16,14 @@ from labtrain.datasets.reader import LOG, Sheet, read_file
 from labtrain.datasets.table import SplitOptions, Table
 
 
-def _natural(name: str) -> tuple[int, int, str]:
+def natural(name: str) -> tuple[int, int, str]:
     """Sort key of class names: numbers by value, before text."""
     return (0, int(name), name) if re.fullmatch(r"-?[0-9]{1,18}", name) else (1, 0, name)
 
 
 def _numbered(names: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """Sorted distinct names, and each name's number among them."""
-    distinct = sorted(set(names), key=_natural)
+    distinct = sorted(set(names), key=natural)
     number = {name: i for i, name in enumerate(distinct)}
     return tuple(distinct), np.array([number[name] for name in names], dtype=np.int64)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -38,17 +39,25 @@ def read_file(path: Path, setting: str) -> bytes:
     DataError
         If it does not exist or cannot be read.
     """
-    if path.is_dir():
-        raise DataError(f"data file {path} is a folder, needs a CSV file; correct {setting}")
-    try:
+    with readable(path, setting, "a CSV file"):
         return path.read_bytes()
+
+
+@contextmanager
+def readable(path: Path, setting: str, needs: str) -> Iterator[None]:
+    """Inside, a file is read that may not be there: what goes wrong becomes a DataError."""
+    if path.is_dir():
+        raise DataError(f"data file {path} is a folder, needs {needs}; correct {setting}")
+    try:
+        yield
     except FileNotFoundError:
         beside = [str(path.parent / other.name) for other in path.parent.glob(f"*{path.suffix}")]
         raise DataError(
             f"data file {path} does not exist{did_you_mean(str(path), beside)}; correct {setting}"
         ) from None
     except OSError as error:
-        raise DataError(f"data file {path} cannot be read: {error.strerror}; check {setting}") from error
+        told = error.strerror or error
+        raise DataError(f"data file {path} cannot be read: {told}; check {setting}") from error
 
 
 class Sheet:

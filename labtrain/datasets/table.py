@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from labtrain.compact import Rows, in_parts
 from labtrain.config import Section
 from labtrain.errors import DataError
 
@@ -23,7 +24,7 @@ class Table:
 
     Parameters
     ----------
-    features : ndarray (n, d), float64
+    features : ndarray (n, d), float64, or CompactRows
     labels : ndarray (n,), int64
         Index into `classes`.
     classes : tuple of str
@@ -34,6 +35,8 @@ class Table:
         What errors and reports call the table.
     inputs : tuple of int, or None
         Physical input of the rig that each feature belongs to, where the task is about certain inputs.
+    test : ndarray, int64, or None
+        Row numbers of the data set's own test part, on which every trial is then tested.
 
     Raises
     ------
@@ -41,13 +44,14 @@ class Table:
         If shapes do not fit, a feature is not finite, or there are fewer than two classes.
     """
 
-    features: Array
+    features: Rows
     labels: Indices
     classes: tuple[str, ...]
     feature_names: tuple[str, ...]
     groups: Indices | None
     source: str
     inputs: tuple[int, ...] | None = None
+    test: Indices | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.labels), len(self.feature_names))
@@ -57,10 +61,13 @@ class Table:
             raise DataError(f"{self.source}: {len(self.groups)} groups for {len(self.labels)} rows; give one each")
         if self.inputs is not None and len(self.inputs) != shape[1]:
             raise DataError(f"{self.source}: {len(self.inputs)} inputs for {shape[1]} features; give one each")
-        if not np.isfinite(self.features).all():
-            row, column = (int(i) for i in np.argwhere(~np.isfinite(self.features))[0])
-            value = self.features[row, column]
-            raise DataError(f"{self.source}: {self.feature_names[column]} of row {row} is {value}, needs a number")
+        first = 0
+        for part in in_parts(self.features):
+            if not np.isfinite(part).all():
+                row, column = (int(i) for i in np.argwhere(~np.isfinite(part))[0])
+                found = f"{self.feature_names[column]} of row {first + row} is {part[row, column]}"
+                raise DataError(f"{self.source}: {found}, needs a number")
+            first += len(part)
         if len(self.classes) < 2:
             only = f", {self.classes[0]!r}" if self.classes else ""
             raise DataError(
@@ -75,8 +82,12 @@ class Table:
     def fingerprint(self) -> str:
         """SHA-256 of names, classes and values: changes when the data do."""
         digest = hashlib.sha256(repr((self.classes, self.feature_names, self.inputs, self.features.shape)).encode())
-        for array, kind in ((self.features, "<f8"), (self.labels, "<i8"), (self.groups, "<i8")):
-            digest.update(b"none" if array is None else np.ascontiguousarray(array, dtype=kind).tobytes())
+        for part in in_parts(self.features):
+            digest.update(np.ascontiguousarray(part, dtype="<f8").data)
+        for array in (self.labels, self.groups):
+            digest.update(b"none" if array is None else np.ascontiguousarray(array, dtype="<i8").tobytes())
+        if self.test is not None:
+            digest.update(b"test" + np.ascontiguousarray(self.test, dtype="<i8").tobytes())
         return digest.hexdigest()
 
 
@@ -109,7 +120,8 @@ def split(table: Table, options: SplitOptions, seed: int) -> Split:
 
     ``numpy.random.default_rng(seed).permutation(n)``: the first ``round(n (1 - test_fraction))`` are for training, the
     rest for the test; the last ``round(train * validation_fraction)`` of the training part are held out for validation.
-    By group, n counts the groups, in the order of their numbers, and no group is torn apart.
+    By group, n counts the groups, in the order of their numbers, and no group is torn apart. Of a table with a test
+    part of its own only the other rows are dealt, into training and validation, and ``test_fraction`` does not apply.
 
     Parameters
     ----------
@@ -124,21 +136,25 @@ def split(table: Table, options: SplitOptions, seed: int) -> Split:
         If the table has no groups to split by, a part that was asked for stays empty, or a class has no training row.
     """
     by = options.split_by or ("rows" if table.groups is None else "group")
+    mine = np.arange(len(table)) if table.test is None else np.setdiff1d(np.arange(len(table)), table.test)
     if by == "rows":
-        units, members = "rows", [np.array([row]) for row in range(len(table))]
+        units, members = "rows", list(mine[:, None])
     elif table.groups is None:
         raise DataError(
             f"{table.source}: asked a split by group, the table has no groups; set dataset.split_by to rows, or name "
             "the column of the groups"
         )
     else:
-        units, members = "groups", [np.flatnonzero(table.groups == group) for group in np.unique(table.groups)]
+        dealt = table.groups[mine]
+        units, members = "groups", [mine[dealt == group] for group in np.unique(dealt)]
     n = len(members)
     order = np.random.default_rng(seed).permutation(n)
-    known = round(n * (1 - options.test_fraction))
+    known = n if table.test is not None else round(n * (1 - options.test_fraction))
     fitted = known - round(known * options.validation_fraction)
     parts = {"train": order[:fitted], "validation": order[fitted:known], "test": order[known:]}
     for name, part in parts.items():
+        if name == "test" and table.test is not None:
+            continue
         if len(part) == 0 and (name != "validation" or options.validation_fraction > 0):
             key = "validation_fraction" if name == "validation" else "test_fraction"
             share = getattr(options, key)
@@ -147,6 +163,8 @@ def split(table: Table, options: SplitOptions, seed: int) -> Split:
                 f"{units}"
             )
     rows = {name: _rows(members, part) for name, part in parts.items()}
+    if table.test is not None:
+        rows["test"] = table.test
     absent = [name for i, name in enumerate(table.classes) if not (table.labels[rows["train"]] == i).any()]
     if absent:
         raise DataError(

@@ -7,12 +7,14 @@ miss, and how the rig has drifted since, shows in the test.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from labtrain.compact import in_parts
 from labtrain.ledger import Work
 from labtrain.methods import readout
 from labtrain.methods.through_twins import ThroughTwins, ThroughTwinsConfig, multiply_adds
@@ -52,17 +54,19 @@ class InSilico(ThroughTwins):
 
     def _calibrate(self) -> None:
         """Ranges and scales from the training rows, which go through the twins once."""
-        x = self.net.encoder.features(self.data.rows)
+        cuts = self._cuts()
+        x: Callable[[slice], Array] = self._features
         for i, block in enumerate(self.net.blocks):
             if block.drive.needs_fit:
-                block.drive.fit(x)
-            y = self.respond(block, x)
+                block.drive.fit_in_parts(map(x, cuts))
+            y = np.concatenate([self.respond(block, x(cut)) for cut in cuts])
             if not block.learned:
                 block.learn_scale(y[:, None])
                 block.learned = True
             if i == 0:
                 self.first = y
-            x = block.linear(block.inputs(y, x))
+            z = np.concatenate([block.linear(block.inputs(y[cut], x(cut))) for cut in cuts])
+            x = z.__getitem__
         self.multiply_adds += Work(forward=readout.multiply_adds(self.net, len(self.data.rows)))
 
     def _score(self) -> None:
@@ -71,9 +75,11 @@ class InSilico(ThroughTwins):
         if not len(rows):
             super()._score()
             return
-        x = self.net.encoder.features(rows)
-        for block in self.net.blocks:
-            x = block.linear(block.inputs(self.respond(block, x), x))
+        best = []
+        for part in in_parts(rows):
+            x = self.net.encoder.features(part)
+            for block in self.net.blocks:
+                x = block.linear(block.inputs(self.respond(block, x), x))
+            best.append(readout.logits(x, self.classes).argmax(axis=1))
         self.multiply_adds += Work(forward=readout.multiply_adds(self.net, len(rows)))
-        best = readout.logits(x, self.classes).argmax(axis=1)
-        self.accuracy = float((best == self.data.validation_labels).mean())
+        self.accuracy = float((np.concatenate(best) == self.data.validation_labels).mean())

@@ -104,7 +104,7 @@ class Labelled(Layerwise):
         last = self.epoch >= self.config.epochs
         if last or self.epoch % self.config.score_every == 0:
             if len(self.data.validation_rows):
-                scores = self.scores(self.net, self.data.validation_rows)
+                scores = self.scores(self.net, np.asarray(self.data.validation_rows))
                 self.accuracy = float((scores.argmax(axis=1) == self.data.validation_labels).mean())
             else:
                 self.accuracy = self._training_accuracy(total)

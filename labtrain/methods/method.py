@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from labtrain.compact import Rows
 from labtrain.config import Section
 from labtrain.ledger import Work
 from labtrain.network import PhysicalNetwork
@@ -23,14 +24,15 @@ class Data:
 
     Parameters
     ----------
-    rows : ndarray (n, d), raw features
+    rows : ndarray (n, d) or CompactRows, raw features
+        A method that takes them a batch at a time, ``rows[index]``, never has all of them as float64.
     labels : ndarray (n,), index into the encoder's classes
     validation_rows, validation_labels : likewise; empty when nothing is held out
     """
 
-    rows: Array
+    rows: Rows
     labels: Labels
-    validation_rows: Array
+    validation_rows: Rows
     validation_labels: Labels
 
 

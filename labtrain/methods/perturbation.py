@@ -9,12 +9,14 @@ the responses of the very first pass, which also teaches drives and scales their
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from labtrain.compact import in_parts, parts
 from labtrain.config import Section
 from labtrain.ledger import Work
 from labtrain.methods import readout
@@ -149,13 +151,24 @@ class Perturbation(Inheriting, ABC):
 
     def _calibrate(self) -> None:
         """Send all training rows through the network once: ranges, scales, and the first block's responses."""
-        x = self.net.encoder.features(self.data.rows)[:, None, :]
+        cuts = self._cuts()
+        x: Callable[[slice], Array] = lambda part: self._features(part)[:, None, :]  # noqa: E731
         for i, block in enumerate(self.net.blocks):
-            y = block.learn(x, self.order_rng)
+            y = block.learn_in_parts(x, cuts, self.order_rng)
             if i == 0 and self.config.first_block == "once":
                 self.first = y[:, 0]
-            x = block.linear(block.inputs(y, x))
+            z = np.concatenate([block.linear(block.inputs(y[cut], x(cut))) for cut in cuts])
+            x = z.__getitem__
         self.multiply_adds += Work(forward=readout.multiply_adds(self.net, len(self.data.rows)))
+
+    def _cuts(self) -> list[slice]:
+        """Parts of the training rows that can be worked on at once."""
+        widest = max(self.net.encoder.width, *(block.fan_in for block in self.net.blocks))
+        return list(parts(len(self.data.rows), widest))
+
+    def _features(self, part: slice) -> Array:
+        """Activations (n, width) of the first block for a part of the training rows."""
+        return self.net.encoder.features(self.data.rows[part])
 
     def logits(self, index: Labels, variants: Array) -> Array:
         """Logits (rows, m, classes) of the training rows `index` with each of m parameter vectors (m, p)."""
@@ -180,7 +193,9 @@ class Perturbation(Inheriting, ABC):
     def _score(self) -> None:
         """Accuracy on validation rows, or of the passes of this epoch, which cost nothing more."""
         if len(self.data.validation_rows):
-            best = self.scores(self.net, self.data.validation_rows).argmax(axis=1)
+            best = np.concatenate(
+                [self.scores(self.net, rows).argmax(axis=1) for rows in in_parts(self.data.validation_rows)]
+            )
             self.accuracy = float((best == self.data.validation_labels).mean())
         else:
             self.accuracy = self.right / len(self.data.rows)

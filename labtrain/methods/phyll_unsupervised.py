@@ -66,7 +66,7 @@ class UnsupervisedPhyLL(Layerwise):
             )
         smoothness = 0 if image is None else self.config.smoothness
         if min(n, d) > 1:  # else there is nothing to train on, and perhaps much to predict
-            self._hybrids = hybrids(data.rows, self.config.hybrids, image or (1, d), smoothness, self.rng)
+            self._hybrids = hybrids(np.asarray(data.rows), self.config.hybrids, image or (1, d), smoothness, self.rng)
         self.xi = directions([len(block.b) for block in net.blocks], rng)
         self.V: Array | None = None
         self.c: Array = np.zeros(self.classes)

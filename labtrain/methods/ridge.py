@@ -93,11 +93,11 @@ class Ridge(Inheriting):
         self.solved = True
         (n, f), k = H.shape, len(self.intercept)
         self.multiply_adds += Work(forward=n * f * k, update=n * f * (f + k) + f**3 // 3)
-        rows, labels, on = self.data.rows, self.data.labels, "training"
+        labels, on = self.data.labels, "training"
         scores = H @ self.weights + self.intercept
         if len(self.data.validation_rows):
-            rows, labels, on = self.data.validation_rows, self.data.validation_labels, "validation"
-            scores = self.scores(self.net, rows)
+            labels, on = self.data.validation_labels, "validation"
+            scores = self.scores(self.net, np.asarray(self.data.validation_rows))
         residual = float(np.mean((scores - np.eye(scores.shape[1])[labels]) ** 2))
         return Metrics(1, 1, "readout", (residual,), float((scores.argmax(axis=1) == labels).mean()), on)
 
