@@ -44,7 +44,7 @@ def accuracy(config: str, candidate: Candidate, seed: int) -> tuple[float, int]:
 
 def share_of_test(config: str, candidate: Candidate) -> float:
     """n_test / n_train of a cell."""
-    what = load(config, *candidate)
+    what = load(config, *candidate, "ablations=[]")
     parts = split(load_table(what), what.dataset, 0)
     return len(parts.test) / len(parts.train)
 
