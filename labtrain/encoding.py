@@ -79,14 +79,17 @@ class Encoder:
     ``slots``: one position per class in front of the features, `amplitude` at the candidate's (Momeni et al. 2023).
     ``overlay``: the candidate's fixed code, entries -1 or +1, times `amplitude`, added to the features: no input is
     spent on labels, and the interference of label and feature is left to the physics.
+    ``border``: as slots, in the place of the first features: an image keeps its shape and loses the beginning of its
+    border, in which there is often nothing (Hinton 2022, arXiv:2212.13345, for handwritten digits).
 
     Parameters
     ----------
     classes : sequence of str
     feature_names : sequence of str
+        For ``border`` more than there are classes.
     scaler : FeatureScaler
         Fitted on training rows.
-    label : "slots" or "overlay"
+    label : "slots", "overlay" or "border"
     amplitude : float
     codes : ndarray (classes, d), for ``overlay``
     """
@@ -96,7 +99,7 @@ class Encoder:
         classes: Sequence[str],
         feature_names: Sequence[str],
         scaler: FeatureScaler,
-        label: Literal["slots", "overlay"] = "slots",
+        label: Literal["slots", "overlay", "border"] = "slots",
         amplitude: float = 1.0,
         codes: Array | None = None,
     ) -> None:
@@ -105,8 +108,9 @@ class Encoder:
         self.scaler = scaler
         self.label = label
         self.amplitude = float(amplitude)
-        slots = np.eye(len(self.classes), len(self.classes) + len(self.feature_names))
-        patterns = slots if label == "slots" or codes is None else np.asarray(codes, dtype=np.float64)
+        width = len(self.feature_names) + (len(self.classes) if label == "slots" else 0)
+        one_each = np.eye(len(self.classes), width)
+        patterns = one_each if label != "overlay" or codes is None else np.asarray(codes, dtype=np.float64)
         self.patterns: Array = self.amplitude * patterns
 
     @property
@@ -138,7 +142,11 @@ class Encoder:
             row, column = (int(i) for i in np.argwhere(~np.isfinite(table))[0])
             raise DataError(f"row {row}: {self.feature_names[column]} is {table[row, column]}; give a finite number")
         scaled = self.scaler.transform(table)
-        return scaled if self.label == "overlay" else np.hstack([np.zeros((len(table), len(self.classes))), scaled])
+        if self.label == "slots":
+            return np.hstack([np.zeros((len(table), len(self.classes))), scaled])
+        if self.label == "border":
+            scaled[:, : len(self.classes)] = 0.0
+        return scaled
 
     def candidates(self, rows: ArrayLike, labels: Labels) -> Array:
         """Activations (n, m, width) of raw feature rows (n, d), each with its m candidate labels (n, m)."""

@@ -26,7 +26,9 @@ class EncodingConfig(Section):
     """How features and labels become the first activations."""
 
     scaling: Literal["minmax", "standard", "none"] = Field("minmax", description="learned on training rows")
-    label: Literal["slots", "overlay"] = Field("slots", description="label in its own inputs, or added to the features")
+    label: Literal["slots", "overlay", "border"] = Field(
+        "slots", description="label in its own inputs, added to the features, or in the place of the first ones"
+    )
     amplitude: float = Field(1.0, gt=0, description="size of the label, in units of the scaled features")
     margin: float = Field(0.5, ge=0, description="how far a feature may leave its training range, as a share of it")
 
@@ -318,8 +320,13 @@ def build(
     Raises
     ------
     ConfigError
-        If the activations do not fit on the inputs.
+        If the activations do not fit on the inputs, or the labels not on the features.
     """
+    if encoding.label == "border" and rows.shape[1] <= len(classes):
+        raise ConfigError(
+            f"encoding.label: border puts {len(classes)} classes in the place of the first of {rows.shape[1]} "
+            "features, which leaves none; set encoding.label: slots"
+        )
     rng = np.random.default_rng([seed, 1])
     scaler = FeatureScaler(encoding.scaling, encoding.margin).fit(rows)
     codes = rng.choice([-1.0, 1.0], (len(classes), rows.shape[1])) if encoding.label == "overlay" else None

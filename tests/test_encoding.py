@@ -107,6 +107,15 @@ def test_overlay_adds_the_labels_code_to_the_features():
     assert made.width == 2
 
 
+def test_a_border_takes_the_place_of_the_first_features():
+    rows = np.array([[0.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
+    made = Encoder(["a", "b"], ["f0", "f1", "f2"], FeatureScaler("minmax").fit(rows), "border", 2.0)
+    row = np.array([[0.3, 0.4, 0.5]])
+    assert made.width == 3 and made.features(row).tolist() == [[0.0, 0.0, 0.5]]
+    assert made.candidates(row, np.array([[1, 0]])).tolist() == [[[0.0, 2.0, 0.5], [2.0, 0.0, 0.5]]]
+    assert row.tolist() == [[0.3, 0.4, 0.5]]  # what came in is left as it was
+
+
 @pytest.mark.parametrize(
     ("rows", "sentence"),
     [

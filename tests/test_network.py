@@ -51,6 +51,15 @@ def test_other_shapes_are_refused(tmp_path):
     )
 
 
+def test_a_border_of_labels_that_leaves_no_feature_is_refused():
+    with pytest.raises(ConfigError) as caught:
+        make(encoding=EncodingConfig(label="border"))
+    assert str(caught.value) == (
+        "encoding.label: border puts 3 classes in the place of the first of 3 features, which leaves none; set "
+        "encoding.label: slots"
+    )
+
+
 def test_activations_that_do_not_fit_are_refused():
     with pytest.raises(ConfigError) as caught:
         make(NetworkConfig(drive=DriveConfig(inputs=(0, 1, 2, 3))))
