@@ -24,7 +24,7 @@ NAME = 20  # columns for the name of a method
 TRIED = 42  # columns for the accuracies of its candidates
 MARKS = {"measured": "", "estimated": "*", "emulated": "**"}  # of joules
 STYLES = ("-", "--", "-.", ":")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", "p", ">", "h", "d", "8")  # one for each method that there is
 
 
 def comparison_table(found: dict[str, Any]) -> RenderableType:
