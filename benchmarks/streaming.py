@@ -3,7 +3,7 @@
 The images are generated, written as IDX files packed with gzip, and read as a user's would be. Each method trains in a
 process of its own, on layers of plain arithmetic, y = |x T|, with 784 pixels in and the skip path on; the largest
 resident set size of that process counts, Python and its libraries included. ``nothing`` only imports them, ``load``
-also loads and splits.
+also loads and splits. ``mono-forward`` takes no batches: it keeps what its linear map sees of all rows.
 """
 
 from __future__ import annotations
@@ -129,10 +129,10 @@ def main() -> None:
             command = [sys.executable, __file__, "--child", name, what]
             done = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
             peak, seconds, said = (*done.split(" ", 2), "")[:3]
-            largest = max(largest, float(peak) if what != "mono-forward" else 0.0)
+            largest = max(largest, float(peak))
             print(f"{what:16} {peak:>8} {seconds:>8}  {said}", flush=True)
     met = "met" if largest < AIM_MB else "NOT met"
-    print(f"largest of those that take batches: {largest:.0f} MB; aim below {AIM_MB} MB: {met}")
+    print(f"largest: {largest:.0f} MB; aim below {AIM_MB} MB: {met}")
     sys.exit(largest >= AIM_MB)
 
 

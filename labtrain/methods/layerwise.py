@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from labtrain.compact import parts
 from labtrain.config import Section
 from labtrain.errors import ConfigError
 from labtrain.ledger import Work
@@ -217,19 +218,27 @@ class Layerwise(Inheriting, ABC):
         """x of block `i` for all measured passes, (n, m, width), from the responses of the blocks before."""
         x = self._first(validation)
         for block, y in zip(self.net.blocks[:i], self._measured(validation), strict=False):
-            x = self._onward(block.linear(block.inputs(y, x)))
+            x = self._onward(_linear(block, y, x))
         return x
 
     def _replayed(self, last: int, validation: bool, passes: slice = slice(None)) -> Iterator[Array]:
         """z of the blocks up to `last`, (n, m, width), for some of the measured passes of each sample."""
         x = self._first(validation)[:, passes]
         for block, y in zip(self.net.blocks[: last + 1], self._measured(validation), strict=False):
-            z = self._forward(block, block.inputs(y[:, passes], x))
+            z = _linear(block, y[:, passes], x)
+            self.multiply_adds += Work(forward=math.prod(z.shape[:-1]) * block.W.size)
             yield z
             x = self._onward(z)
 
     def _measured(self, validation: bool) -> list[Array]:
         return self.validation_responses if validation else self.responses
+
+
+def _linear(block: Block, y: Array, x: Array) -> Array:
+    """z (n, m, width) of a block for measured responses y (n, m, n_out) and activations x, h a part at a time."""
+    cuts = list(parts(len(x), x.shape[1] * block.fan_in)) or [slice(0, 0)]
+    found = [block.linear(block.inputs(y[cut], x[cut])) for cut in cuts]
+    return found[0] if len(found) == 1 else np.concatenate(found)
 
 
 def _own(value: Any) -> Any:
