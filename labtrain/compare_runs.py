@@ -51,13 +51,14 @@ def runs_of(folder: Path, clock: Clock) -> dict[str, Path]:
 
 
 def refuse_another(folder: Path, experiment: Experiment, clock: Clock) -> None:
-    """A run that was begun with other settings is neither overwritten nor taken for one with these."""
+    """A run that was begun with other settings, or holds more, is neither overwritten nor taken for one with these."""
     with Run.open(folder, write=False, clock=clock) as run:
         try:
             run.config_changes(json.loads(experiment.model_dump_json()), jobs.RESUMABLE, Experiment)
         except RunError as error:
             told = str(error).partition("; resume with")[0]
             raise RunError(f"{told}; move that folder away, or compare in another one with --out DIR") from None
+        jobs.refuse_less(run, experiment)
 
 
 def nobody() -> AbstractContextManager[None]:

@@ -173,7 +173,7 @@ def resume(
         text, parsed = configuration.dump(experiment), json.loads(experiment.model_dump_json())
         changes = run.config_changes(parsed, RESUMABLE, Experiment)
         earlier = warm_start.resumed(run, experiment, clock)
-        _refuse_less(run, experiment)
+        refuse_less(run, experiment)
         if run.status == "finished" and not changes:
             log.warning("%s: finished already, nothing is left to do", folder)
             summary: dict[str, Any] = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
@@ -276,7 +276,7 @@ def new_run(runs: Path, name: str, config: Section, origin: dict[str, Any], cloc
     raise AssertionError("count() does not end")
 
 
-def _refuse_less(run: Run, experiment: Experiment) -> None:
+def refuse_less(run: Run, experiment: Experiment) -> None:
     """Refuse to resume towards less than is done: results would mix, or drop out of the summary."""
     for index, kept in run.trials().items():
         epochs = getattr(experiment.training, "epochs", kept["goal"])

@@ -119,7 +119,7 @@ def test_another_setting_is_refused_and_what_is_wrong_is_said_before_anything_ru
     _, folder, _ = finished
     other = written(tmp_path, CONFIG.replace("penalty: 0.01", "penalty: 0.02"))
     with pytest.raises(RunError, match=r"training.penalty: 0.01 -> 0.02\); move that folder away, or compare in an"):
-        comparison.compare(other, METHODS, folder)
+        comparison.compare(other, METHODS, folder, trials=3)
     with pytest.raises(InputError, match=r"--methods rigde: unknown method 'rigde' \(did you mean ridge"):
         comparison.compare(other, ["phyll", "rigde"], tmp_path / "new")
     with pytest.raises(InputError, match="--methods phyll,phyll: needs names of methods, each once"):
@@ -174,6 +174,16 @@ def test_a_prediction_costs_the_same_however_often_a_run_has_gone_on(tmp_path):
     assert row["multiply_adds_per_prediction"] == work > 0
     with Run.open(Path(row["run"]), write=False, clock=RealClock()) as run:
         assert run.trials()[0]["tests"] == 3 and run.trials()[0]["goal"] == 4
+
+
+def test_less_than_there_is_is_refused_before_anything_runs(finished, monkeypatch):
+    loaded, folder, _ = finished
+    monkeypatch.setattr(comparison.jobs, "train", lambda *_: pytest.fail("another method ran first"))
+    with pytest.raises(RunError, match=r"_phyll: asked trials.count 1, \d are finished; ask for at least as many"):
+        comparison.compare(loaded, ["slow", "phyll"], folder, trials=1)
+    shorter = load(loaded.source, ["training.epochs=2"])
+    with pytest.raises(RunError, match=r"_phyll: asked training.epochs 2, trial 0 has 3 behind it; ask for at least 3"):
+        comparison.compare(shorter, ["slow", "phyll"], folder, trials=3)
 
 
 def test_what_may_change_goes_on_with_its_new_value(tmp_path, monkeypatch):
