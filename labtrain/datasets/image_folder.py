@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 from pydantic import Field, model_validator
 
 from labtrain.config import InputPath
@@ -68,6 +67,8 @@ def grey(path: Path) -> Images:
     DataError
         If it cannot be read, or has more than 8 bits.
     """
+    from PIL import Image, UnidentifiedImageError  # here, because every command imports the data sets
+
     try:
         with Image.open(path) as image:
             if image.mode not in EIGHT_BITS:
