@@ -13,9 +13,9 @@ import numpy as np
 
 from labtrain import jobs
 from labtrain.clock import Clock
-from labtrain.compared import Diverged, StopAtDivergence, lost
+from labtrain.compared import StopAtDivergence, lost
 from labtrain.config import Loaded
-from labtrain.errors import Interrupted, LabtrainError, LinkError, RunError, UnsafeError
+from labtrain.errors import Diverged, Interrupted, LabtrainError, LinkError, RunError, UnsafeError
 from labtrain.events import Listener
 from labtrain.experiment import Experiment
 from labtrain.runs import Run

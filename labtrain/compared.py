@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from labtrain.clock import Clock
-from labtrain.errors import LabtrainError
+from labtrain.errors import Diverged
 from labtrain.events import Event, StepDone
 from labtrain.experiment import Experiment, registered
 from labtrain.ledger import Cost, rig_joules
@@ -25,10 +25,6 @@ BOTH = (
     "multiply_adds_forward", "multiply_adds_update", "multiply_adds_twin",
 )  # fmt: skip
 """Costs of a trial, training and test together."""
-
-
-class Diverged(LabtrainError):
-    """A loss is no number any more, and no update brings it back."""
 
 
 class Losses:

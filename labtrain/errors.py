@@ -67,6 +67,10 @@ class LinkDesync(LinkError):
     """What came does not belong to what was asked, and the link could not be brought back in step."""
 
 
+class Diverged(LabtrainError):
+    """A network in training holds values that are no numbers any more, and no update brings them back."""
+
+
 class UnsafeError(LabtrainError):
     """A limit that protects people or equipment would be, or was, exceeded."""
 

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 from labtrain.compact import Rows, parts
 from labtrain.config import Section
 from labtrain.encoding import Drive, Encoder, FeatureScaler
-from labtrain.errors import ConfigError, RunError
+from labtrain.errors import ConfigError, Diverged, RunError
 from labtrain.layer import Integers, PhysicalLayer
 from labtrain.storage import pack, unpack, write_arrays
 
@@ -128,6 +128,11 @@ class Block:
 
         The candidates of a sample are measured next to one another in random order: a fixed order would tie the
         label to drift and carry-over.
+
+        Raises
+        ------
+        Diverged
+            For an activation that is no number, as a learning rate too large makes them.
         """
         if self.physical is not None:
             self.layer.set_parameters(self.physical)
@@ -142,6 +147,11 @@ class Block:
 
     def _measure(self, x: Array, rng: np.random.Generator) -> Array:
         n, m, width = x.shape
+        if not np.isfinite(x).all():
+            raise Diverged(
+                "diverged: activations in front of a block are no numbers any more; set a smaller learning rate in the "
+                "section training"
+            )
         order = rng.permuted(np.tile(np.arange(m), (n, 1)), axis=1)[:, :, None]
         shuffled = np.take_along_axis(x, order, axis=1)
         y = self.layer.forward(self.drive(shuffled.reshape(n * m, width))).reshape(n, m, self.layer.info.n_out)

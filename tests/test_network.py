@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from labtrain.errors import ConfigError, RunError
+from labtrain.errors import ConfigError, Diverged, RunError
 from labtrain.network import DriveConfig, EncodingConfig, NetworkConfig, build
 from tests.worlds import Interference, blobs
 
@@ -121,3 +121,16 @@ def test_the_skip_path_may_carry_only_what_the_rig_is_told(mix):
     assert block.drive.mapped == clipped  # what is not measured counts in no statistics
     plain = make(NetworkConfig(width=6, layers=1), layer=Halves()).blocks[0]
     assert plain.inputs(y, x)[..., y.shape[-1] :].tobytes() == x.tobytes()
+
+
+@pytest.mark.parametrize("lost", [np.nan, np.inf])
+def test_what_has_diverged_is_told_before_anything_is_measured(lost):
+    layer = Interference()
+    net, rng = make(layer=layer), np.random.default_rng(0)
+    x = net.encoder.every_label(blobs()[0])
+    net.blocks[0].learn(x, rng)
+    shots = layer.shot
+    x[7, 1, 2] = lost
+    with pytest.raises(Diverged, match=r"^diverged: activations .* set a smaller learning rate in the"):
+        net.blocks[0].measure(x, rng)
+    assert layer.shot == shots
