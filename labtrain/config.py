@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -37,16 +37,19 @@ from labtrain.yaml_lines import KeyPath, Origin, Problem, Tree, dump_yaml
 
 @dataclass(frozen=True)
 class _Context:
-    """What validators must know of the file: its folder; and what they note down by ``id(mapping)``: its keys, and
-    what its tag names.
+    """What validators must know of the file: its folder; and what they note down by ``id(mapping)``: its keys, those
+    that belong elsewhere, and what its tag names.
     """
 
     folder: Path
     keys: dict[int, set[str]] = field(default_factory=dict)
+    elsewhere: dict[int, Mapping[str, str]] = field(default_factory=dict)
     tagged: dict[int, tuple[Registered, str]] = field(default_factory=dict)
 
     def foreign(self, mapping: Any, key: str) -> str:
-        """What to say of an unknown key that belongs to what another tag would name; empty if it is nobody's."""
+        """What to say of an unknown key that belongs elsewhere, or to what another tag would name; else empty."""
+        if key in (said := self.elsewhere.get(id(mapping), {})):
+            return said[key]
         registered, name = self.tagged.get(id(mapping), (None, ""))
         owners = [] if registered is None else registered.owners(key)
         if not owners:
@@ -83,6 +86,9 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    ELSEWHERE: ClassVar[Mapping[str, str]] = {}
+    """What to say of keys that are unknown here and known in other files."""
+
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         schema: CoreSchema = _exact(handler(source))
@@ -93,6 +99,8 @@ class Section(BaseModel):
     def _note_keys(cls, data: Any, info: ValidationInfo) -> Any:
         if isinstance(info.context, _Context):
             info.context.keys.setdefault(id(data), set()).update(_keys_of(cls))
+            if cls.ELSEWHERE:
+                info.context.elsewhere[id(data)] = cls.ELSEWHERE
         return data
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -43,6 +43,10 @@ class RunOptions(Section):
 
 class Experiment(Section):
     """Everything that defines a run."""
+
+    ELSEWHERE: ClassVar[Mapping[str, str]] = {
+        "compare": "a section of labtrain compare (labtrain compare FILE --methods A,B); delete it for other commands"
+    }
 
     rig: Annotated[RigConfig, Registered("rigs")]
     dataset: Annotated[SplitOptions, Registered("datasets")]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from labtrain import compared, comparison
+from labtrain import compared, comparison, experiment
 from labtrain.cli import main
 from labtrain.clock import RealClock
 from labtrain.compare_report import comparison_table, plot_comparison, short
@@ -290,3 +290,11 @@ def test_the_command_writes_table_and_figure(finished, capsys, monkeypatch):
         "method", "─" * len(lines[1]), "phyll", "ridge"
     ]  # fmt: skip
     assert (folder / "compare.png").stat().st_size > 10_000
+
+
+def test_other_commands_say_whose_the_section_is(tmp_path):
+    written(tmp_path)
+    with pytest.raises(
+        ConfigError, match=r"^toy\.yaml:7: compare: a section of labtrain compare \(labtrain compare FILE"
+    ):
+        experiment.load(tmp_path / "toy.yaml")
