@@ -17,6 +17,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "rigs": {
         "acoustic": "labtrain.rigs.acoustic:AcousticRig",
         "microwave": "labtrain.rigs.microwave:MicrowaveRig",
+        "optical": "labtrain.rigs.optical:OpticalRig",
         "recorded": "labtrain.rigs.recorded:RecordedRig",
     },
     "drivers": {

@@ -409,8 +409,7 @@ def diff_config(old: dict[str, Any], new: dict[str, Any], allowed: Iterable[str]
     return [
         f"{key}: {before.get(key, 'not set')} -> {after.get(key, 'not set')}"
         for key in {**before, **after}
-        if before.get(key) != after.get(key)
-        and not any(f"{key}.".startswith(f"{name}.") for name in free)
+        if before.get(key) != after.get(key) and not any(f"{key}.".startswith(f"{name}.") for name in free)
     ]
 
 
