@@ -38,7 +38,7 @@ class Noisy(Interference):
 @pytest.mark.parametrize("shape", [{}, {"skip": False}, {"skip_carries": "drive"}, {"response": "raw"}, {"layers": 1}])
 def test_the_gradient_is_that_of_the_whole_network(drive, shape):
     shape = {"layers": 3, **shape}
-    config, drives = {**QUICK, "steepest": 1e6}, DriveConfig(map=drive, clip=0.05)  # no row at a kink, the end of a range
+    config, drives = {**QUICK, "steepest": 1e6}, DriveConfig(map=drive, clip=0.05)  # no row at the end of a range
     net, method, _ = make(Backpropagation, config, Averaged(Known(), 1), drive=drives, **shape)
     method._calibrate()
     index = np.arange(0, 60, 4)
