@@ -81,6 +81,9 @@ def attempt(
     except Interrupted as error:  # which tells of this run alone
         told = str(error).partition("; go on with")[0]
         raise Interrupted(f"{told}; the same command goes on with the comparison") from None
+    except KeyboardInterrupt as error:  # of this run nothing was measured yet, of others before it there may be much
+        told = str(error).partition(";")[0] or "stopped by Ctrl-C"
+        raise Interrupted(f"{told}; the same command goes on with the comparison") from None
     except NOT_OF_THE_METHOD:
         raise
     except (LabtrainError, ArithmeticError, np.linalg.LinAlgError) as error:

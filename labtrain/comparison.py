@@ -16,7 +16,7 @@ import numpy as np
 from labtrain import jobs
 from labtrain.clock import Clock, RealClock
 from labtrain.compare_runs import Watch, attempt, nobody, refuse_another, runs_of
-from labtrain.compare_settings import Comparison, of_method
+from labtrain.compare_settings import Comparison, method_named, of_method
 from labtrain.compared import collect
 from labtrain.config import Loaded
 from labtrain.datasets import split
@@ -69,6 +69,8 @@ def compare(
     clock, folder = clock or RealClock(), Path(folder)
     if not methods or len(set(methods)) < len(methods):
         raise InputError(f"--methods {','.join(methods)}: needs names of methods, each once; as in phyll,ridge")
+    for name in loaded.value.compare.methods:  # also of a misspelt one, whose settings would be nobody's
+        method_named(loaded, name)
     tuned = tune(loaded, methods, folder, trials, watch or nobody, clock)
     problems = {name: all_out(told) for name, told in tuned.items() if told["chosen"] is None}
     chosen = {name: told["chosen"] or 1 for name, told in tuned.items()}

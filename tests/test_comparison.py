@@ -137,7 +137,7 @@ def test_another_setting_is_refused_and_what_is_wrong_is_said_before_anything_ru
         comparison.compare(wrong, ["phyll", "slow"], tmp_path / "new")
     told = r"^toy.yaml: compare.methods.in-silico: training.twin: required key is missing$"
     with pytest.raises(ConfigError, match=told):
-        comparison.compare(wrong, ["phyll", "in-silico"], tmp_path / "new")
+        comparison.compare(other, ["phyll", "in-silico"], tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
@@ -160,6 +160,22 @@ def test_it_goes_on_where_it_was_stopped_and_ends_as_if_it_had_not_been(finished
     assert runs_of(tmp_path / "out", RealClock())["phyll"] == begun
     assert [row["accuracies"] for row in found["methods"]] == [row["accuracies"] for row in whole["methods"]]
     assert [row["curve"] for row in found["methods"]] == [row["curve"] for row in whole["methods"]]
+
+
+def test_who_is_stopped_between_two_runs_is_told_of_the_comparison(tmp_path, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt("stopped by SIGTERM; nothing was measured")
+
+    monkeypatch.setattr("labtrain.compare_runs.jobs.train", stopped)
+    with pytest.raises(Interrupted, match=r"^stopped by SIGTERM; the same command goes on with the comparison$"):
+        comparison.compare(written(tmp_path), METHODS, tmp_path / "out")
+
+
+def test_settings_of_a_method_that_there_is_not_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"compare\.methods\.mono-foward.* \(did you mean mono-forward\?\)"):
+        comparison.compare(
+            written(tmp_path, CONFIG.replace("mono-forward:", "mono-foward:")), METHODS, tmp_path / "out"
+        )
 
 
 def test_a_prediction_costs_the_same_however_often_a_run_has_gone_on(tmp_path):
