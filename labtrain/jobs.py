@@ -24,6 +24,7 @@ from labtrain.errors import InputError, InstrumentError, Interrupted, LabtrainEr
 from labtrain.events import Listener, RunFinished, RunStarted
 from labtrain.experiment import Experiment, registered
 from labtrain.logfile import LogFile
+from labtrain.methods.through_twins import refuse_missing
 from labtrain.plots import figures
 from labtrain.rigs.rig import Rig, RigConfig
 from labtrain.runs import Run
@@ -192,7 +193,7 @@ def resume(
 
 
 def check(loaded: Loaded[Experiment]) -> None:
-    """Check what can be checked of an experiment without touching a rig: its data set and the splits of all trials.
+    """Check what can be checked of an experiment without touching a rig: its files, and the splits of all trials.
 
     Raises
     ------
@@ -200,6 +201,8 @@ def check(loaded: Loaded[Experiment]) -> None:
         Naming the line of the file that the error is about.
     """
     with naming_lines(loaded):
+        for twin in getattr(loaded.value.training, "twin", ()):
+            refuse_missing(twin)
         _check_trials(loaded.value, load_table(loaded.value))
 
 

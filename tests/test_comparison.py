@@ -115,6 +115,13 @@ def test_what_goes_through_derivatives_needs_a_model(tmp_path):
     assert [row["needs_model"] for row in rows] == [False, False, False, True, True]
 
 
+def test_a_twin_that_is_missing_is_told_before_anything_runs(tmp_path):
+    loaded = written(tmp_path, CONFIG + "    in-silico: {training: {twin: twin.npz}}\n")
+    with pytest.raises(ConfigError, match=r"training\.twin: .*twin\.npz does not exist; record the rig"):
+        comparison.compare(loaded, ["phyll", "in-silico"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_another_setting_is_refused_and_what_is_wrong_is_said_before_anything_runs(finished, tmp_path):
     _, folder, _ = finished
     other = written(tmp_path, CONFIG.replace("penalty: 0.01", "penalty: 0.02"))

@@ -108,13 +108,18 @@ def _in_turn(files: Sequence[Path], layers: Sequence[PhysicalLayer]) -> list[Pat
     return [files[different.index(id(layer))] for layer in layers]
 
 
-def _fitting(file: Path, number: int, layer: PhysicalLayer) -> Twin:
-    """The twin of a file, which must be one of the layer of this block."""
+def refuse_missing(file: Path) -> None:
+    """Raise ConfigError if the file of a twin is not there."""
     if not file.exists():
         raise ConfigError(
             f"training.twin: {file} does not exist; record the rig with labtrain record, then labtrain twin fit RUN "
             f"--out {file.name}"
         )
+
+
+def _fitting(file: Path, number: int, layer: PhysicalLayer) -> Twin:
+    """The twin of a file, which must be one of the layer of this block."""
+    refuse_missing(file)
     twin = load_twin(file)
     check_layer(twin, layer.info, f"training.twin: {file}", f"block {number}", ConfigError)
     return twin
