@@ -34,6 +34,8 @@ from labtrain.runs import Run
 from labtrain.sim import acoustic_disturbances, channels, microwave_disturbances
 from labtrain.sim.cavity import AcousticParameters
 from labtrain.sim.disturbances import Known, Value
+from labtrain.sim.optics import disturbances as optical_disturbances
+from labtrain.sim.optics.parameters import OpticalParameters
 from labtrain.sim.room import MicrowaveParameters
 from labtrain.twin import WaveTwin, save_twin
 from tests.rigs import microwaves, rooms
@@ -476,6 +478,7 @@ def test_every_disturbance_is_documented() -> None:
     worlds: dict[str, Known] = {
         "acoustic": acoustic_disturbances.known(AcousticParameters()),
         "microwave": microwave_disturbances.known(MicrowaveParameters()),
+        "optical": optical_disturbances.known(OpticalParameters()),
         "recorded": channels.known(),
     }
     for part, (world, known) in zip(section.split("\nFor `type: ")[1:], worlds.items(), strict=True):
