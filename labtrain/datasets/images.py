@@ -94,6 +94,12 @@ class OfficialOptions(ImageOptions):
         if not given and self.test_rows is not None:
             raise ValueError(f"test_rows limits the test part, and there is none; set {key} or remove test_rows")
 
+    def _official_pair(self, images: object | None, labels: object | None) -> None:
+        """As :meth:`_official`, where a test part is ``test_images`` with ``test_labels``."""
+        if (images is None) != (labels is None):
+            raise ValueError("test_images and test_labels belong together; give both or neither")
+        self._official(images is not None, "test_images")
+
 
 def stratified(labels: Indices, rows: int, seed: int) -> Indices:
     """Ascending numbers of `rows` images of which each class has its share, to within one image.

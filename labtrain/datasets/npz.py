@@ -127,9 +127,7 @@ class Npz:
 
         @model_validator(mode="after")
         def _pairs(self) -> Npz.Config:
-            if (self.test_images is None) != (self.test_labels is None):
-                raise ValueError("test_images and test_labels belong together; give both or neither")
-            self._official(self.test_images is not None, "test_images")
+            self._official_pair(self.test_images, self.test_labels)
             return self
 
     def __init__(self, config: Config) -> None:
