@@ -1,0 +1,99 @@
+"""A bench as commissioning sees it: patterns go to the modulator, frames come from the camera."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from labtrain.clock import Clock
+from labtrain.sim.optical import OpticalWorld
+
+Array = NDArray[np.float64]
+
+
+class FrameBench(Protocol):
+    """Modulator, scatterer and camera.
+
+    Attributes
+    ----------
+    slm_shape : (int, int)
+        Rows and columns of the modulator's cells.
+    levels : int
+        Of a cell, 0 to levels - 1.
+    camera_shape : (int, int)
+        Rows and columns of the pixels read.
+    top_count : int
+        What a full pixel reads.
+    exposure_s : float
+        Of a frame, as it is set.
+    clock : Clock
+    """
+
+    slm_shape: tuple[int, int]
+    levels: int
+    camera_shape: tuple[int, int]
+    top_count: int
+    exposure_s: float
+    clock: Clock
+
+    def expose(self, exposure_s: float) -> float:
+        """Set the exposure; what the camera made of it, in seconds."""
+
+    def counts(self, patterns: ArrayLike, frames: int = 1) -> Array:
+        """Mean counts of so many frames of each pattern; nothing is subtracted, a saturated pixel is as it was read.
+
+        Parameters
+        ----------
+        patterns : array_like of int, (n, rows, columns)
+            Levels of all cells.
+        frames : int
+
+        Returns
+        -------
+        ndarray, (n, rows, columns), float64
+        """
+
+    def dark(self, frames: int = 1) -> Array:
+        """Mean counts without light, (rows, columns)."""
+
+
+class SimulatedFrames:
+    """A simulated bench, without instruments; each pattern is a shot, which takes its time on the clock.
+
+    Parameters
+    ----------
+    world : OpticalWorld
+    clock : Clock
+        Should be a simulated one, unless a person is to see the bench take its time.
+    settle_s, readout_s : float
+        Before and after each exposure.
+    """
+
+    def __init__(self, world: OpticalWorld, clock: Clock, settle_s: float, readout_s: float) -> None:
+        p = world.parameters
+        self.slm_shape, self.levels = p.slm_shape, p.levels
+        self.camera_shape, self.top_count = p.camera_shape, p.top_count
+        self.exposure_s = p.exposure_s
+        self.clock = clock
+        self._world, self._around_s, self._shot = world, (settle_s, readout_s), 0
+
+    def expose(self, exposure_s: float) -> float:
+        self.exposure_s = exposure_s
+        return exposure_s
+
+    def counts(self, patterns: ArrayLike, frames: int = 1) -> Array:
+        return self._mean(np.asarray(patterns), frames, lit=True)
+
+    def dark(self, frames: int = 1) -> Array:
+        return self._mean(np.zeros((1, *self.slm_shape), dtype=np.uint16), frames, lit=False)[0]
+
+    def _mean(self, patterns: NDArray[np.integer], frames: int, *, lit: bool) -> Array:
+        total = np.zeros((len(patterns), *self.camera_shape))
+        for number in range(frames):
+            total += self._world.frames(patterns, self._shot, exposure_s=self.exposure_s, frame=number, lit=lit)
+        self._shot += len(patterns)
+        settle_s, readout_s = self._around_s
+        self.clock.sleep(len(patterns) * (settle_s + frames * (self.exposure_s + readout_s)))
+        return total / frames
