@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from labtrain.clock import Clock
+from labtrain.rigs.optical_bench import FrameBench, SimulatedFrames
 from labtrain.rigs.optical_config import OpticalConfig
 from labtrain.rigs.optical_layer import OpticalLayer, SimulatedBench
 from labtrain.rigs.rig import Rig
@@ -56,6 +57,19 @@ class OpticalRig(Rig):
             If the rig is not open, or another thread opened it.
         """
         return self._opened().worlds[0]
+
+    @property
+    def bench(self) -> FrameBench:
+        """Modulator and camera as commissioning sees them: patterns of all cells and frames of all pixels.
+
+        A new one each time, whose patterns are counted from 0 and are no shots of a layer.
+
+        Raises
+        ------
+        InstrumentError
+            If the rig is not open, or another thread opened it.
+        """
+        return SimulatedFrames(self.world, self.clock, self.config.settle_s, self.config.readout_s)
 
     def restart(self, seed: int) -> None:
         """Shot 0 of a trial with its own noise and drift; disturbances are undone."""

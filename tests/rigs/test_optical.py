@@ -335,3 +335,17 @@ def test_the_published_model_of_the_docs_is_that_of_the_world():
     assert isinstance(what.rig, OpticalRig.Config)
     drift = what.rig.world.drift_eps
     assert what.rig.world.parameters() == replace(OpticalParameters.published(), drift_eps=drift)
+
+
+# -- patterns and frames -----------------------------------------------------------------------------------------------
+
+
+def test_the_bench_of_patterns_and_frames_is_that_of_the_layer():
+    with rig({"pool_size": 2}) as optical:
+        (layer,), bench, world = optical.layers, optical.bench, optical.world
+        frames = bench.counts(world.pattern(DRIVE[:3]))
+        np.testing.assert_array_equal(world.outputs(frames), layer.forward(DRIVE[:3]))
+        assert optical.next_shot == 3  # those of the bench are not the layer's
+        assert (bench.slm_shape, bench.camera_shape) == ((4, 6), (6, 5))
+    with pytest.raises(InstrumentError, match="not open"):
+        _ = optical.bench
