@@ -37,7 +37,7 @@ class KeysightE5080(KeysightPna):
             self.tell(f"CALC1:MEAS{number}:DEF '{s}'")
         return tuple(f"CALC1:MEAS{number}:DATA:SDAT?" for number in numbers)
 
-    def _delete_measurements(self) -> list[str]:
+    def _delete_measurements(self) -> list[str]:  # they have numbers
         others = []
         for number in self.ask_as(self._numbers, "SYST:MEAS:CAT? 1"):
             if number >= FIRST:

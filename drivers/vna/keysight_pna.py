@@ -13,11 +13,9 @@ import numpy as np
 from labtrain.drivers.instrument import Command
 from labtrain.drivers.scpi import boolean, integer, text
 from labtrain.drivers.vna.calibration import Calibration
-from labtrain.drivers.vna.scpi_vna import ScpiVna
+from labtrain.drivers.vna.scpi_vna import PREFIX, ScpiVna
 from labtrain.drivers.vna.vna import Frequencies, VnaConfig, ports_of
 from labtrain.limits import Limit
-
-PREFIX = "labtrain_"  # of measurements defined here; others on the channel are somebody else's
 
 
 class KeysightPna(ScpiVna):
@@ -44,6 +42,7 @@ class KeysightPna(ScpiVna):
     OFF = "OUTP 0;:SENS1:SWE:MODE HOLD"
     TRIGGER = "SENS1:SWE:MODE SING;*OPC?"
     HARMLESS: ClassVar[dict[str, bool]] = {"sloped": False}
+    CATALOGUE = "CALC1:PAR:CAT:EXT?"
     CHANNELS = "SYST:CHAN:CAT?"
     CONTINUOUS = ("SENS{}:SWE:MODE?", "SENS{}:SWE:MODE {}", "HOLD")
     X = "CALC1:X?"
@@ -117,17 +116,6 @@ class KeysightPna(ScpiVna):
         self.tell(f"CALC1:PAR:SEL '{names[0]}'")
         one = len(names) == 1  # a selection lasts
         return tuple(f"{'' if one else f'CALC1:PAR:SEL {name!r};:'}CALC1:DATA? SDATA" for name in names)
-
-    def _delete_measurements(self) -> list[str]:
-        """Delete our own measurements; parameters of the others on the channel."""
-        fields = text(self.ask("CALC1:PAR:CAT:EXT?")).split(",")
-        others = []
-        for name, parameter in zip(fields[::2], fields[1::2], strict=False):  # one field says that there are none
-            if name.startswith(PREFIX):
-                self.tell(f"CALC1:PAR:DEL '{name}'")
-            else:
-                others.append(parameter)
-        return others
 
     def _set_segments(self, rows: list[tuple[float, float, int]]) -> None:
         self._list_segments([value for start, stop, points in rows for value in (1, points, start, stop)], 4)

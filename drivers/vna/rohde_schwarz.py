@@ -12,12 +12,10 @@ from typing import Any, Literal
 from labtrain.drivers.instrument import Command
 from labtrain.drivers.scpi import Identity, boolean, integer, text
 from labtrain.drivers.vna.calibration import Calibration
-from labtrain.drivers.vna.scpi_vna import ScpiVna
+from labtrain.drivers.vna.scpi_vna import PREFIX, ScpiVna
 from labtrain.drivers.vna.vna import Frequencies, VnaConfig
 from labtrain.errors import InstrumentError
 from labtrain.limits import Limit
-
-PREFIX = "labtrain_"  # of traces defined here; others on the channel are somebody else's
 
 
 class RohdeSchwarz(ScpiVna):
@@ -41,6 +39,7 @@ class RohdeSchwarz(ScpiVna):
     PORTS = "INST:PORT:COUN?"
     HOLD = "INIT1:CONT 0"
     OFF = "OUTP 0;:INIT1:CONT 0"
+    CATALOGUE = "CALC1:PAR:CAT?"
     CHANNELS = "CONF:CHAN:CAT?"
     X = "CALC1:DATA:STIM?"
 
@@ -119,17 +118,6 @@ class RohdeSchwarz(ScpiVna):
     @staticmethod
     def _numbers(answer: str) -> list[int]:
         return [int(number) for number in text(answer).split(",")[::2] if number]
-
-    def _delete_measurements(self) -> list[str]:
-        """Delete our own traces; parameters of the others on the channel."""
-        fields = text(self.ask("CALC1:PAR:CAT?")).split(",")
-        others = []
-        for name, parameter in zip(fields[::2], fields[1::2], strict=False):  # one empty field if there are none
-            if name.startswith(PREFIX):
-                self.tell(f"CALC1:PAR:DEL '{name}'")
-            else:
-                others.append(parameter)
-        return others
 
     def _set_segments(self, rows: list[tuple[float, float, int]]) -> None:
         config = self.config

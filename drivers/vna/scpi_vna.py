@@ -20,6 +20,7 @@ from labtrain.drivers.vna.vna import Frequencies, Sweep, Vna, is_uniform, ports_
 from labtrain.errors import InputError, InstrumentError
 from labtrain.limits import Limit, shown
 
+PREFIX = "labtrain_"  # of measurements defined here; others on the channel are somebody else's
 RESOLUTION_HZ = 1.0
 
 _STOP_S = 0.5  # an idle analyser confirms within a few milliseconds
@@ -43,6 +44,9 @@ class ScpiVna(Vna, ScpiInstrument):
 
     MOST_POINTS: ClassVar[str] = ""
     """Question for the largest number of points of a sweep, where there is one."""
+
+    CATALOGUE: ClassVar[str]
+    """Question for names and parameters of the measurements on the channel, where they have names."""
 
     HOLD: ClassVar[str]
     """Order to sweep no more until triggered."""
@@ -183,6 +187,17 @@ class ScpiVna(Vna, ScpiInstrument):
     @abstractmethod
     def _define_measurements(self) -> set[int]:
         """Define what is measured and set `_questions`, one for each S-parameter; returns the ports that are driven."""
+
+    def _delete_measurements(self) -> list[str]:
+        """Delete our own measurements; parameters of the others on the channel."""
+        fields = text(self.ask(self.CATALOGUE)).split(",")
+        others = []
+        for name, parameter in zip(fields[::2], fields[1::2], strict=False):  # one field alone says that there are none
+            if name.startswith(PREFIX):
+                self.tell(f"CALC1:PAR:DEL '{name}'")
+            else:
+                others.append(parameter)
+        return others
 
     def _set_frequencies(self, frequencies_hz: Frequencies) -> None:
         self._kept, self._swept = slice(None), len(frequencies_hz)
