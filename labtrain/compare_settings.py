@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +15,7 @@ from labtrain import config as configuration
 from labtrain import registry
 from labtrain.config import Loaded, Section
 from labtrain.disturbances import ChangeConfig, refuse_unknown
-from labtrain.errors import InputError
+from labtrain.errors import ConfigError, InputError
 from labtrain.experiment import Experiment
 from labtrain.yaml_lines import Written
 
@@ -67,6 +69,28 @@ class Comparison(Experiment):
     def _world_knows_changes(self) -> Comparison:
         refuse_unknown(self.compare.disturb, self.rig, ("compare", "disturb"))
         return self
+
+
+@dataclass(frozen=True)
+class OfMethod(Loaded[Experiment]):
+    """The experiment of one method.
+
+    Parameters
+    ----------
+    entry : str
+        Where the method has settings of its own, or could have: ``lab.yaml:14: compare.methods.ridge``.
+    """
+
+    entry: str = ""
+
+    def remedy(self, dotted: str) -> str:
+        """The method's entry, for what it may set there: a line that all methods share is not to be changed for one."""
+        place, section = self.where(dotted), dotted.partition(".")[0]
+        if section not in Overlay.model_fields or "compare.methods." in place:
+            return place
+        if place == self.source.name:  # nobody has set it
+            return self.entry
+        return place if section == "training" else f"{self.entry}; {place} is for all methods"
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Loaded[Comparison]:
@@ -191,9 +215,13 @@ def _experiment(
         options += _placed(loaded, name, tried, candidate)
     if loaded.value.ablations is not None:
         options.append(f"ablations={json.dumps([one for one in loaded.value.ablations if one in has])}")
-    found = configuration.loads(loaded.text, Comparison, loaded.source, [*options, *more])
+    entry = _place(loaded, name)
+    try:
+        found = configuration.loads(loaded.text, Comparison, loaded.source, [*options, *more])
+    except ConfigError as error:  # also of what only goes wrong together with what the file sets
+        raise ConfigError("\n".join(_naming(entry, line) for line in str(error).splitlines())) from None
     sections = {key: getattr(found.value, key) for key in Experiment.model_fields}
-    return Loaded(Experiment(**sections), found.source, found.text, found.overrides, found._origins)
+    return OfMethod(Experiment(**sections), found.source, found.text, found.overrides, found._origins, entry)
 
 
 def _place(loaded: Loaded[Comparison], name: str, *keys: str) -> str:
@@ -202,6 +230,12 @@ def _place(loaded: Loaded[Comparison], name: str, *keys: str) -> str:
     around = (".".join((entry, *keys[:depth])) for depth in range(len(keys), -1, -1))
     where = next((place for key in around if (place := loaded.where(key)) != loaded.source.name), loaded.source.name)
     return f"{where}: {entry}"
+
+
+def _naming(entry: str, line: str) -> str:
+    """A line of an error about what a method's entry may set, with that entry."""
+    told = "compare.methods." in line or not re.search(rf": (?:{'|'.join(Overlay.model_fields)})\b", line)
+    return line if told else f"{line} ({entry})"
 
 
 def _placed(loaded: Loaded[Comparison], name: str, overlay: Overlay, candidate: int | None = None) -> list[str]:

@@ -279,6 +279,10 @@ class Loaded(Generic[S]):
         origin = self._origins.get(tuple(dotted.split(".")))
         return origin.where if origin else self.source.name
 
+    def remedy(self, dotted: str) -> str:
+        """Where to change a key that an error is about; :meth:`where` it was set, if it has no better place."""
+        return self.where(dotted)
+
 
 def load(path: str | Path, schema: type[S], overrides: Sequence[str] = ()) -> Loaded[S]:
     """Read and check a configuration file.

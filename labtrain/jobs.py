@@ -261,8 +261,8 @@ def naming_lines(loaded: Loaded[Any]) -> Iterator[None]:
         keys = [match.group() for match in _SETTING.finditer(str(error))]
         if not keys:
             raise
-        places = [loaded.where(key) for key in keys]
-        where = next((place for place in places if place != loaded.source.name), places[0])  # one that the user has set
+        set_by_user = (key for key in keys if loaded.where(key) != loaded.source.name)
+        where = loaded.remedy(next(set_by_user, keys[0]))
         number = where.rpartition(":")[2]
         line = loaded.text.splitlines()[int(number) - 1].strip() if number.isdigit() else ""
         raise type(error)(f"{error} ({where}{': ' + line if '${' in line else ''})") from error.__cause__

@@ -148,6 +148,21 @@ def test_another_setting_is_refused_and_what_is_wrong_is_said_before_anything_ru
     assert not (tmp_path / "new").exists()
 
 
+def test_an_error_names_the_entry_of_the_method_it_is_about(tmp_path):
+    text = CONFIG.replace("ridge: {network: {layers: 1}, training: {penalty: 0.01}}", "ridge: {network: {layers: 3}}")
+    loaded = written(tmp_path, text + "    phyll: {training: {measured_negatives: 1, schedule: joint}}\n")
+    ridge = of_method(loaded, "ridge")
+    places = [ridge.remedy(key) for key in ("network.layers", "network.width", "training.penalty", "trials.count")]
+    entry = "toy.yaml:9: compare.methods.ridge"
+    assert places == [entry, f"{entry}; toy.yaml:3 is for all methods", entry, "toy.yaml:5"]
+    assert of_method(loaded, "spsa").remedy("network.skip") == "toy.yaml: compare.methods.spsa"
+    told = r"^toy\.yaml:4: training: measured_negatives belongs to .* \(toy\.yaml:12: compare\.methods\.phyll\)$"
+    with pytest.raises(ConfigError, match=told):
+        of_method(loaded, "phyll")
+    one = load(loaded.source, ["compare.methods.phyll.training={}"])
+    assert of_method(one, "phyll").remedy("training.epochs") == "toy.yaml:4"  # the file's own method
+
+
 def test_it_goes_on_where_it_was_stopped_and_ends_as_if_it_had_not_been(finished, tmp_path):
     _, _, whole = finished
     loaded = written(tmp_path)
@@ -245,7 +260,8 @@ def test_a_method_that_diverges_or_does_not_fit_is_a_row(tmp_path, monkeypatch):
     good, diverged, unfit = found["methods"]
     assert good["problem"] is None
     assert diverged["problem"] == "diverged: in trial 0, step 2, the loss of block 1 is no number"
-    assert "set network.layers: 1" in unfit["problem"]
+    sentence = "network.layers: 2, the ridge readout has one; set network.layers: 1"
+    assert unfit["problem"] == f"{sentence} (toy.yaml:9: compare.methods.ridge; toy.yaml:3 is for all methods)"
     table = told(found)
     assert "mono-forward: diverged: in trial 0, step 2" in table
     assert [line.split()[1] for line in table.splitlines() if line.startswith(("mono-forward ", "ridge "))] == [
