@@ -16,7 +16,7 @@ from typing import Any
 
 from labtrain import comparison
 from labtrain.clock import Clock, RealClock
-from labtrain.compare_runs import Watch, attempt, nobody, refuse_another, runs_of
+from labtrain.compare_runs import Watch, attempt, check, nobody, refuse_another, runs_of
 from labtrain.compare_settings import Comparison, Entry, of_disturbed, of_method
 from labtrain.compared import collect, way
 from labtrain.config import Loaded
@@ -69,6 +69,7 @@ def compare(
     if clash := [name for name in methods if name in {f"{one}-{part}" for one in methods for part in (AFTER, SCRATCH)}]:
         raise InputError(f"--methods {clash[0]}: --disturb needs that name for a run of its own; choose another one")
     _refuse_other_pairs(loaded, methods, folder, trials, clock)
+    check(list(_disturbed(loaded, methods, trials)), runs_of(folder, clock), clock)
     found = comparison.compare(loaded, methods, folder, trials, target, watch, clock)
     rows = []
     for row in found["methods"]:
@@ -89,6 +90,14 @@ def compare(
     with disk_errors(folder):
         write_bytes(folder / comparison.RESULT, (json.dumps(kept, indent=2, allow_nan=False) + "\n").encode())
     return found
+
+
+def _disturbed(loaded: Loaded[Comparison], methods: Sequence[str], trials: int | None) -> Iterator[Loaded[Experiment]]:
+    """The disturbed runs as far as they are known before the undisturbed ones, with the first candidate of each."""
+    for name in methods:
+        candidate = 1 if loaded.value.compare.methods.get(name, Entry()).candidates else None
+        for part in (SCRATCH, AFTER):
+            yield of_disturbed(loaded, name, part, trials, candidate)
 
 
 def _carry_out(

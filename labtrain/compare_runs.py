@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from labtrain import jobs
 from labtrain.clock import Clock
 from labtrain.compared import StopAtDivergence, lost
 from labtrain.config import Loaded
-from labtrain.errors import Diverged, Interrupted, LabtrainError, LinkError, RunError, UnsafeError
+from labtrain.errors import ConfigError, Diverged, Interrupted, LabtrainError, LinkError, RunError, UnsafeError
 from labtrain.events import Listener
 from labtrain.experiment import Experiment
 from labtrain.runs import Run
@@ -24,8 +24,6 @@ log = logging.getLogger("labtrain")
 
 # Not of one method: the rig, the disk or a person ended it, and the next method would fare no better.
 NOT_OF_THE_METHOD = (Interrupted, UnsafeError, LinkError, RunError)
-
-MORE = ("training.epochs:", "trials.count:")  # changes that leave a finished run something to do
 
 Watch = Callable[[], AbstractContextManager[Listener | None]]
 
@@ -59,6 +57,45 @@ def refuse_another(folder: Path, experiment: Experiment, clock: Clock) -> None:
             told = str(error).partition("; resume with")[0]
             raise RunError(f"{told}; move that folder away, or compare in another one with --out DIR") from None
         jobs.refuse_less(run, experiment)
+
+
+def check(experiments: Sequence[Loaded[Experiment]], runs: Mapping[str, Path], clock: Clock) -> None:
+    """Refuse before anything runs what runs would fail for that still have something to do.
+
+    Parameters
+    ----------
+    experiments : sequence of Loaded[Experiment]
+        Data, splits and trials are the same in all.
+    runs : of those that have begun, by name
+
+    Raises
+    ------
+    InputError
+        For data or splits that are wrong, a twin that is missing, an earlier run that trials cannot begin from.
+    """
+    if not experiments:
+        return
+    table = jobs.check_data(experiments[0])
+    for experiment in experiments:
+        name = str(experiment.value.run.name)
+        begun = runs.get(name)
+        if begun is not None:
+            with Run.open(begun, write=False, clock=clock) as run:
+                if not _left(run, experiment.value):
+                    continue
+        try:
+            jobs.check_files(experiment, table, clock, begun is not None)
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}") from None
+
+
+def _left(run: Run, experiment: Experiment) -> bool:
+    """Whether a run has still something to do; none that has diverged has."""
+    if lost(run) is not None:
+        return False
+    kept, epochs = run.trials(), getattr(experiment.training, "epochs", 0)
+    ended = all(index in kept and kept[index]["goal"] >= epochs for index in range(experiment.trials.count))
+    return not ended or run.status != "finished"
 
 
 def nobody() -> AbstractContextManager[None]:
@@ -100,8 +137,8 @@ def _go_on(experiment: Loaded[Experiment], before: Path | None, folder: Path, wa
         with Run.open(before, write=False, clock=clock) as run:
             if (problem := lost(run)) is not None:
                 raise Diverged(problem)
-            changes = run.config_changes(wanted, jobs.RESUMABLE, Experiment)
-            if run.status == "finished" and not any(change.startswith(MORE) for change in changes):
+            run.config_changes(wanted, jobs.RESUMABLE, Experiment)
+            if not _left(run, experiment.value):
                 return
         overrides = [f"{key}={json.dumps(value)}" for key in jobs.RESUMABLE for value in _at(wanted, key.split("."))]
     with watch() as listener:

@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from labtrain import jobs
 from labtrain.clock import Clock, RealClock
-from labtrain.compare_runs import Watch, attempt, nobody, refuse_another, runs_of
+from labtrain.compare_runs import Watch, attempt, check, nobody, refuse_another, runs_of
 from labtrain.compare_settings import Comparison, method_named, of_method
 from labtrain.compared import collect
 from labtrain.config import Loaded
@@ -75,12 +74,11 @@ def compare(
     problems = {name: all_out(told) for name, told in tuned.items() if told["chosen"] is None}
     chosen = {name: told["chosen"] or 1 for name, told in tuned.items()}
     wanted = {name: of_method(loaded, name, trials, chosen.get(name)) for name in methods}
-    for experiment in wanted.values():
-        jobs.check(experiment)
     runs = runs_of(folder, clock)
     todo = [name for name in methods if name not in problems]
     for name in (name for name in todo if name in runs):
         refuse_another(runs[name], wanted[name].value, clock)
+    check([wanted[name] for name in todo], runs, clock)
     for name in todo:
         if (problem := attempt(wanted[name], runs.get(name), folder, watch or nobody, clock)) is not None:
             problems[name] = problem

@@ -200,10 +200,33 @@ def check(loaded: Loaded[Experiment]) -> None:
     InputError
         Naming the line of the file that the error is about.
     """
+    check_files(loaded, check_data(loaded), RealClock())
+
+
+def check_data(loaded: Loaded[Experiment]) -> Table:
+    """The data set of an experiment, of which the splits of all trials work; errors as of :func:`check`."""
+    with naming_lines(loaded):
+        table = load_table(loaded.value)
+        _check_trials(loaded.value, table)
+    return table
+
+
+def check_files(loaded: Loaded[Experiment], table: Table, clock: Clock, begun: bool = False) -> None:
+    """Check the twins and the earlier run of an experiment.
+
+    Parameters
+    ----------
+    table : Table
+        Its data set.
+    begun : bool
+        It has a run already, which knows the earlier one.
+    Errors as of :func:`check`.
+    """
     with naming_lines(loaded):
         for twin in getattr(loaded.value.training, "twin", ()):
             refuse_missing(twin)
-        _check_trials(loaded.value, load_table(loaded.value))
+        if not begun:
+            warm_start.earlier_run(loaded.value, table, clock)
 
 
 def stored_experiment(run: Run, overrides: Sequence[str] = ()) -> Experiment:

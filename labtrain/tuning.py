@@ -13,11 +13,11 @@ from typing import Any
 
 from labtrain import jobs
 from labtrain.clock import Clock
-from labtrain.compare_runs import Watch, attempt, refuse_another, runs_of
+from labtrain.compare_runs import Watch, attempt, check, refuse_another, runs_of
 from labtrain.compare_settings import CompareOptions, Comparison, Entry, leaves, method_named, of_candidate, of_method
 from labtrain.compared import lost
 from labtrain.config import Loaded
-from labtrain.errors import InputError
+from labtrain.errors import ConfigError, InputError
 from labtrain.experiment import Experiment, Trials
 from labtrain.runs import Run
 
@@ -58,12 +58,14 @@ def tune(
     _refuse_shared(tried.value.trials, compared[0].value.trials)
     for name, experiments in wanted.items():
         _refuse_twice(name, [experiment.value for experiment in experiments])
-    for experiment in (compared[0], tried):  # data and splits are everybody's
-        jobs.check(experiment)
+    _refuse_start(tried)
     runs = runs_of(folder / FOLDER, clock)
-    for experiment in (experiment for experiments in wanted.values() for experiment in experiments):
+    everything = [experiment for experiments in wanted.values() for experiment in experiments]
+    for experiment in everything:
         if (before := runs.get(str(experiment.value.run.name))) is not None:
             refuse_another(before, experiment.value, clock)
+    jobs.check_data(compared[0])
+    check(everything, runs, clock)
     told: dict[str, dict[str, Any]] = {}
     for name, experiments in wanted.items():
         rows = []
@@ -122,6 +124,16 @@ def _refuse_shared(tuning: Trials, comparison: Trials) -> None:
             f"compare.tuning has {own}, and the comparison {theirs}: what was chosen on a split cannot be judged on "
             f"it; set compare.tuning.first_seed: {ends[1]}, or more"
         )
+
+
+def _refuse_start(tried: Loaded[Experiment]) -> None:
+    """What trials begin from has learned on the splits of the comparison, if on any of these."""
+    if (start := tried.value.trials.start_from) is not None:
+        with jobs.naming_lines(tried):
+            raise ConfigError(
+                f"trials.start_from: candidates are tried on other splits (compare.tuning) than those that {start} "
+                "has learned on; leave one of the two out"
+            )
 
 
 def _refuse_twice(name: str, experiments: Sequence[Experiment]) -> None:

@@ -226,6 +226,35 @@ def test_tuned_runs_are_refused_before_anything_runs(tmp_path, monkeypatch):
             compare_disturbed.compare(wrong, ["phyll"], tmp_path / "out", trials=1)
 
 
+def test_it_begins_from_an_earlier_run_where_all_methods_can(finished, tmp_path):
+    _, folder, _ = finished
+    loaded = load(written(tmp_path).source, [f"trials.start_from={runs_of(folder, RealClock())['phyll']}"])
+    (row,) = compare_disturbed.compare(loaded, ["phyll"], tmp_path / "out", trials=1)["disturbed"]["methods"]
+    assert row["problem"] is None
+    starts = {part: config_of(tmp_path / "out", f"phyll{part}")["trials"]["start_from"] for part in ("", "-scratch")}
+    assert starts == {"": str(runs_of(folder, RealClock())["phyll"]), "-scratch": None}
+    with pytest.raises(ConfigError, match=r"^ridge: trials\.start_from: .*these must be alike"):
+        compare_disturbed.compare(loaded, ["phyll", "ridge"], tmp_path / "new", trials=1)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_twin_is_asked_for_as_long_as_a_run_needs_it(tmp_path):
+    loaded, out, away = written(tmp_path), tmp_path / "out", tmp_path / "away.npz"
+    (row,) = comparison.compare(loaded, ["in-silico"], out, trials=1)["methods"]
+    (tmp_path / "twin.npz").rename(away)
+    again = comparison.compare(loaded, ["in-silico", "ridge"], out, trials=1)["methods"]
+    assert again[0] == row and row["problem"] is again[1]["problem"] is None
+    for carry_out, trials, name in ((comparison, 2, "in-silico"), (compare_disturbed, 1, "in-silico-scratch")):
+        told = rf"^{name}: training\.twin: .*twin\.npz does not exist; record"
+        with pytest.raises(ConfigError, match=told):
+            carry_out.compare(loaded, ["mono-forward", "in-silico"], out, trials=trials)
+    assert [*runs_of(out, RealClock())] == ["in-silico", "ridge"]  # nothing ran first
+    away.rename(tmp_path / "twin.npz")
+    found = compare_disturbed.compare(loaded, ["in-silico"], out, trials=1)
+    (tmp_path / "twin.npz").unlink()
+    assert compare_disturbed.compare(loaded, ["in-silico"], out, trials=1) == found
+
+
 def test_a_method_that_cannot_begin_from_its_run_is_a_row(tmp_path):
     loaded = written(tmp_path, CONFIG.replace("do: outputs, order: [4, 3, 2, 1, 0]", "do: output, output: 7"))
     found = compare_disturbed.compare(loaded, ["ridge"], tmp_path / "out", trials=1)

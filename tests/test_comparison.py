@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from labtrain import compared, comparison, experiment
+from labtrain import compared, comparison, experiment, jobs
 from labtrain.cli import main
 from labtrain.clock import RealClock
 from labtrain.compare_report import comparison_table, plot_comparison, short
@@ -91,9 +91,9 @@ def test_differences_are_paired_and_costs_are_of_a_trial(finished):
 
 def test_what_is_finished_is_not_repeated_and_more_trials_come_on_top(finished, monkeypatch):
     loaded, folder, found = finished
-    monkeypatch.setattr(comparison.jobs, "train", lambda *_: pytest.fail("repeated"))
+    monkeypatch.setattr(jobs, "train", lambda *_: pytest.fail("repeated"))
     with monkeypatch.context() as patch:
-        patch.setattr(comparison.jobs, "resume", lambda *_: pytest.fail("repeated"))
+        patch.setattr(jobs, "resume", lambda *_: pytest.fail("repeated"))
         assert comparison.compare(loaded, METHODS, folder) == found
     more = comparison.compare(loaded, ["phyll", "ridge"], folder, trials=3)
     assert [row["accuracies"][:2] for row in more["methods"]] == [row["accuracies"] for row in found["methods"][:2]]
@@ -117,9 +117,26 @@ def test_what_goes_through_derivatives_needs_a_model(tmp_path):
 
 def test_a_twin_that_is_missing_is_told_before_anything_runs(tmp_path):
     loaded = written(tmp_path, CONFIG + "    in-silico: {training: {twin: twin.npz}}\n")
-    with pytest.raises(ConfigError, match=r"training\.twin: .*twin\.npz does not exist; record the rig"):
+    told = r"^in-silico: training\.twin: .*twin\.npz does not exist; .*toy\.yaml:12: compare\.methods\.in-silico\)$"
+    with pytest.raises(ConfigError, match=told):
         comparison.compare(loaded, ["phyll", "in-silico"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_methods_that_cannot_begin_from_an_earlier_run_are_refused_before_anything_runs(tmp_path):
+    loaded = written(tmp_path)
+    start = jobs.train(of_method(loaded, "phyll", 1), tmp_path / "earlier")["run"]
+    begun = load(loaded.source, [f"trials.start_from={start}"])
+    (phyll, slow) = comparison.compare(begun, ["phyll", "slow"], tmp_path / "out", trials=1)["methods"]
+    assert phyll["problem"] is slow["problem"] is None
+    told = r"^ridge: trials\.start_from: .*\(network\.layers: 2 -> 1; .* must be alike \(--set trials\.start_from\)$"
+    with pytest.raises(ConfigError, match=told):
+        comparison.compare(begun, ["slow", "ridge"], tmp_path / "new", trials=1)
+    with pytest.raises(ConfigError, match=r"^slow: trials\.start_from: .* holds 1 trials, trials\.count asks for 2"):
+        comparison.compare(begun, ["slow"], tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(RunError, match=r"asked trials\.count 2, and .* holds 1; ask for fewer"):
+        comparison.compare(begun, ["phyll"], tmp_path / "out")
 
 
 def test_another_setting_is_refused_and_what_is_wrong_is_said_before_anything_runs(finished, tmp_path):
@@ -216,7 +233,7 @@ def test_a_prediction_costs_the_same_however_often_a_run_has_gone_on(tmp_path):
 
 def test_less_than_there_is_is_refused_before_anything_runs(finished, monkeypatch):
     loaded, folder, _ = finished
-    monkeypatch.setattr(comparison.jobs, "train", lambda *_: pytest.fail("another method ran first"))
+    monkeypatch.setattr(jobs, "train", lambda *_: pytest.fail("another method ran first"))
     with pytest.raises(RunError, match=r"_phyll: asked trials.count 1, \d are finished; ask for at least as many"):
         comparison.compare(loaded, ["slow", "phyll"], folder, trials=1)
     shorter = load(loaded.source, ["training.epochs=2"])
@@ -241,7 +258,7 @@ def test_what_may_change_goes_on_with_its_new_value(tmp_path, monkeypatch):
     (row,) = comparison.compare(noted, ["phyll"], tmp_path / "out", trials=1)["methods"]
     with Run.open(Path(row["run"]), write=False, clock=RealClock()) as run:
         assert (run.config["run"]["notes"], run.config["run"]["checkpoint_s"]) == ({"gain": "3"}, 7.0)
-    monkeypatch.setattr(comparison.jobs, "resume", lambda *_: pytest.fail("a finished run has nothing to do"))
+    monkeypatch.setattr(jobs, "resume", lambda *_: pytest.fail("a finished run has nothing to do"))
     comparison.compare(loaded, ["phyll"], tmp_path / "out", trials=1)
 
 
@@ -268,7 +285,7 @@ def test_a_method_that_diverges_or_does_not_fit_is_a_row(tmp_path, monkeypatch):
         "failed",
         "failed",
     ]
-    monkeypatch.setattr(comparison.jobs, "resume", lambda *_: pytest.fail("a run that has diverged went on"))
+    monkeypatch.setattr(jobs, "resume", lambda *_: pytest.fail("a run that has diverged went on"))
     again = comparison.compare(loaded, ("phyll", "mono-forward"), tmp_path / "out")
     assert again["methods"][1]["problem"] == diverged["problem"]
     plot_comparison(found)

@@ -121,7 +121,7 @@ def test_what_was_chosen_stands_in_the_run_of_the_comparison(finished):
 def test_what_is_finished_is_not_repeated(finished, monkeypatch):
     loaded, folder, found = finished
     for task in ("train", "resume"):
-        monkeypatch.setattr(comparison.jobs, task, lambda *_: pytest.fail("repeated"))
+        monkeypatch.setattr(jobs, task, lambda *_: pytest.fail("repeated"))
     assert comparison.compare(loaded, METHODS, folder) == found
 
 
@@ -202,6 +202,20 @@ def test_what_is_wrong_with_a_candidate_is_said_before_anything_runs(finished, t
         comparison.compare(changed, METHODS, finished[1])
 
 
+def test_what_candidates_cannot_be_tried_with_is_said_once_before_anything_runs(tmp_path):
+    loaded = written(tmp_path, ("first_seed: 5}", "first_seed: 5, start_from: earlier}"))
+    told = r"^trials\.start_from: candidates are tried on other splits .*; leave one of the two out \(toy\.yaml:5\)$"
+    with pytest.raises(ConfigError, match=told):
+        comparison.compare(loaded, METHODS, tmp_path / "out")
+    twin = (
+        "    in-silico: {training: {twin: twin.npz}, candidates: [{}, {network: {width: 6}}, {network: {width: 4}}]}\n"
+    )
+    lacking = load(written(tmp_path, ("  methods:\n", f"  methods:\n{twin}")).source)
+    with pytest.raises(ConfigError, match=r"^in-silico-1: training\.twin: .*twin\.npz does not exist"):
+        comparison.compare(lacking, [*METHODS, "in-silico"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_candidates_that_fail_are_out_and_a_method_without_any_is_a_row(tmp_path, monkeypatch):
     step = MonoForward.step
 
@@ -229,7 +243,7 @@ def test_candidates_that_fail_are_out_and_a_method_without_any_is_a_row(tmp_path
     table = told(found)
     assert "mono-forward, candidate 2 failed: diverged: in trial 0" in table
     assert [line.split()[1] for line in table.splitlines() if line.startswith("ridge ")] == ["failed", "none"]
-    monkeypatch.setattr(comparison.jobs, "resume", lambda *_: pytest.fail("a candidate that has diverged went on"))
+    monkeypatch.setattr(jobs, "resume", lambda *_: pytest.fail("a candidate that has diverged went on"))
     assert comparison.compare(loaded, METHODS, tmp_path / "out")["methods"][0]["tuning"] == mono["tuning"]
 
 
