@@ -81,6 +81,8 @@ class Encoder:
     spent on labels, and the interference of label and feature is left to the physics.
     ``border``: as slots, in the place of the first features: an image keeps its shape and loses the beginning of its
     border, in which there is often nothing (Hinton 2022, arXiv:2212.13345, for handwritten digits).
+    ``behind``: no label in the activations, so that the physics sees the sample alone; the trainable linear maps see
+    `beside`, one position per class, `amplitude` at the candidate's.
 
     Parameters
     ----------
@@ -89,7 +91,7 @@ class Encoder:
         For ``border`` more than there are classes.
     scaler : FeatureScaler
         Fitted on training rows.
-    label : "slots", "overlay" or "border"
+    label : "slots", "overlay", "border" or "behind"
     amplitude : float
     codes : ndarray (classes, d), for ``overlay``
     """
@@ -99,7 +101,7 @@ class Encoder:
         classes: Sequence[str],
         feature_names: Sequence[str],
         scaler: FeatureScaler,
-        label: Literal["slots", "overlay", "border"] = "slots",
+        label: Literal["slots", "overlay", "border", "behind"] = "slots",
         amplitude: float = 1.0,
         codes: Array | None = None,
     ) -> None:
@@ -108,15 +110,19 @@ class Encoder:
         self.scaler = scaler
         self.label = label
         self.amplitude = float(amplitude)
-        width = len(self.feature_names) + (len(self.classes) if label == "slots" else 0)
-        one_each = np.eye(len(self.classes), width)
+        count = len(self.classes)
+        self.width = len(self.feature_names) + (count if label == "slots" else 0)
+        """Number of activations."""
+        one_each = np.eye(count, self.width)
         patterns = one_each if label != "overlay" or codes is None else np.asarray(codes, dtype=np.float64)
         self.patterns: Array = self.amplitude * patterns
+        self.beside: Array = self.amplitude * np.eye(count, count if label == "behind" else 0)
+        """What the linear maps see of each label beside what the physics says, (classes, columns); often no column."""
 
     @property
-    def width(self) -> int:
-        """Number of activations."""
-        return int(self.patterns.shape[1])
+    def seen(self) -> int:
+        """Labels that the physics is shown for one prediction: each of them, or one sample without any."""
+        return 1 if self.label == "behind" else len(self.classes)
 
     def features(self, rows: ArrayLike) -> Array:
         """Activations without any label, (n, width); raw feature rows are (n, d).
@@ -149,14 +155,16 @@ class Encoder:
         return scaled
 
     def candidates(self, rows: ArrayLike, labels: Labels) -> Array:
-        """Activations (n, m, width) of raw feature rows (n, d), each with its m candidate labels (n, m)."""
-        result: Array = self.features(rows)[:, None, :] + self.patterns[labels]
-        return result
+        """Activations (n, m, width) of raw feature rows (n, d), each with its m candidate labels (n, m).
+
+        With ``behind`` they are the same for all labels: (n, 1, width).
+        """
+        x = self.features(rows)[:, None, :]
+        return x if self.label == "behind" else np.asarray(x + self.patterns[labels])
 
     def every_label(self, rows: ArrayLike) -> Array:
-        """Activations (n, classes, width) with each label in turn, as prediction needs them."""
-        result: Array = self.features(rows)[:, None, :] + self.patterns[None, :, :]
-        return result
+        """Activations (n, seen, width) with each label in turn, as prediction needs them."""
+        return self.candidates(rows, np.arange(len(self.classes))[None, :])
 
     def refuse_outside(self, rows: Array, where: Sequence[str]) -> None:
         """Raise a DataError for the first value outside the range accepted at prediction.

@@ -26,10 +26,14 @@ class EncodingConfig(Section):
     """How features and labels become the first activations."""
 
     scaling: Literal["minmax", "standard", "none"] = Field("minmax", description="learned on training rows")
-    label: Literal["slots", "overlay", "border"] = Field(
-        "slots", description="label in its own inputs, added to the features, or in the place of the first ones"
+    label: Literal["slots", "overlay", "border", "behind"] = Field(
+        "slots",
+        description="label in its own inputs, added to the features, in the place of the first ones, or behind the "
+        "physics: in the linear maps alone",
     )
-    amplitude: float = Field(1.0, gt=0, description="size of the label, in units of the scaled features")
+    amplitude: float = Field(
+        1.0, gt=0, description="size of the label, in units of the scaled features; behind: of the scaled responses"
+    )
     margin: float = Field(0.5, ge=0, description="how far a feature may leave its training range, as a share of it")
 
 
@@ -68,7 +72,7 @@ class NetworkConfig(Section):
 
 
 class Block:
-    """One trainable layer: z = W [physical(drive(x)), x] + b.
+    """One trainable layer: z = W [physical(drive(x)), x, label] + b, x with a skip path, a label where it enters here.
 
     Parameters
     ----------
@@ -83,6 +87,8 @@ class Block:
     response : "standard" or "raw"
     rng : numpy.random.Generator
         Draws W and b uniformly from +-1/sqrt(inputs), as the usual linear layer does.
+    beside : int
+        Columns of h for a label behind the physics, the last ones; 0 until :meth:`labelled` fills them.
     """
 
     def __init__(
@@ -95,6 +101,7 @@ class Block:
         skip_carries: Literal["activations", "drive"],
         response: Literal["standard", "raw"],
         rng: np.random.Generator,
+        beside: int = 0,
     ) -> None:
         self.drive = drive
         self.layer = layer
@@ -102,8 +109,9 @@ class Block:
         self.skip_carries = skip_carries
         self.response = response
         n_out = layer.info.n_out
-        beside = width_in if skip_carries == "activations" else drive.carriers(width_in).size
-        self.fan_in = n_out + (beside if skip else 0)
+        self.beside = beside
+        carried = width_in if skip_carries == "activations" else drive.carriers(width_in).size
+        self.fan_in = n_out + (carried if skip else 0) + beside
         reach = 1.0 / np.sqrt(max(1, self.fan_in))
         # W and b side by side, b as the weight of a constant 1: methods update them as one array.
         self.parameters: Array = rng.uniform(-reach, reach, (width_out, self.fan_in + 1))
@@ -196,13 +204,25 @@ class Block:
     def inputs(self, y: Array, x: Array) -> Array:
         """Inputs h of the linear map, (..., fan_in), from responses (..., n_out) and activations (..., width)."""
         scaled = (y - self.y_mean) / self.y_scale
+        label = np.zeros((*y.shape[:-1], self.beside))
         if not self.skip:
-            return scaled
+            return np.concatenate([scaled, label], axis=-1) if self.beside else scaled
         if self.skip_carries == "drive":
             rows = x.reshape(-1, x.shape[-1])
             told = self.layer.quantise(self.drive.map(rows))[:, self.drive.carriers(rows.shape[1])]
             x = told.reshape(*x.shape[:-1], told.shape[1])
-        return np.concatenate([scaled, x], axis=-1)
+        return np.concatenate([scaled, x, label], axis=-1)
+
+    def labelled(self, h: Array, label: Array) -> Array:
+        """Inputs h (n, 1, fan_in) with what is seen of m labels behind the physics, (n, m, columns): (n, m, fan_in)."""
+        result = np.repeat(h, label.shape[1], axis=1)
+        result[..., self.fan_in - self.beside :] = label
+        return result
+
+    def shifts(self, labels: Array) -> Array:
+        """What labels behind the physics, (m, columns), add to z: (m, width_out)."""
+        result: Array = labels @ self.W[:, self.fan_in - self.beside :].T
+        return result
 
     def linear(self, h: Array) -> Array:
         """z = h W^T + b, (..., width_out)."""
@@ -351,7 +371,8 @@ def build(
             chosen = (*(free[: width - len(inputs)] if encoding.label == "slots" else ()), *inputs)
         drive = _drive(network.drive, layer, chosen, width, index, rng)
         carries, response = network.skip_carries, network.response
-        blocks.append(Block(drive, layer, width, network.width, network.skip, carries, response, rng))
+        beside = encoder.beside.shape[1]
+        blocks.append(Block(drive, layer, width, network.width, network.skip, carries, response, rng, beside))
         width = network.width
     return PhysicalNetwork(encoder, blocks)
 

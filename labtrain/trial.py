@@ -216,9 +216,9 @@ class Trial:
 
     def planned_shots(self) -> tuple[int, int]:
         """Shots of training, at most, and of the test."""
-        blocks, classes, repeats = len(self.net.blocks), len(self.table.classes), self.experiment.rig.repeats
-        train = self.method.planned_shots(blocks, len(self.split.train), len(self.split.validation), classes)
-        test = len(self.split.test) * self.method.shots_per_prediction(blocks, classes) * (1 + self.inherited)
+        blocks, seen, repeats = len(self.net.blocks), self.net.encoder.seen, self.experiment.rig.repeats
+        train = self.method.planned_shots(blocks, len(self.split.train), len(self.split.validation), seen)
+        test = len(self.split.test) * self.method.shots_per_prediction(blocks, seen) * (1 + self.inherited)
         return repeats * train, repeats * test
 
     def remember(self, shots: Iterable[tuple[str, Shots]]) -> None:
@@ -423,8 +423,8 @@ def load_table(experiment: Experiment) -> Table:
 
 def _logged_candidates(encoder: Encoder, block: Block, logged: Logged, rows: Array) -> tuple[Array, NDArray[np.bool_]]:
     """First-block responses (n, classes, n_out) to every label, and which of them were measured (n, classes)."""
-    x = encoder.every_label(rows)
-    n, k = x.shape[:2]
+    n, k = len(rows), len(encoder.classes)
+    x = np.broadcast_to(encoder.every_label(rows), (n, k, encoder.width))
     drives = block.drive(x.reshape(n * k, -1))
     known = logged.knows(drives)
     y = np.zeros((n * k, logged.info.n_out))

@@ -116,6 +116,14 @@ def test_a_border_takes_the_place_of_the_first_features():
     assert row.tolist() == [[0.3, 0.4, 0.5]]  # what came in is left as it was
 
 
+def test_a_label_behind_the_physics_is_none_of_the_activations():
+    made, row = encoder("behind"), np.array([[200.0, 0.25]])
+    assert (made.width, made.seen, encoder().seen) == (2, 1, 2)
+    assert made.candidates(row, np.array([[1, 0]])).tolist() == made.every_label(row).tolist() == [[[0.5, 0.25]]]
+    assert made.beside.tolist() == [[2.0, 0.0], [0.0, 2.0]]
+    assert encoder().beside.shape == (2, 0)
+
+
 @pytest.mark.parametrize(
     ("rows", "sentence"),
     [

@@ -78,7 +78,7 @@ class Backward(EndToEnd):
         block, slope = self.net.blocks[i], self.slope(i)
         n_out = block.layer.info.n_out
         dh = dz @ block.W
-        ds, beside = dh[:, :n_out], dh[:, n_out:]
+        ds, beside = dh[:, :n_out], dh[:, n_out : block.fan_in - block.beside]
         self.multiply_adds += Work(update=len(x) * math.prod(block.W.shape))
         du = np.zeros((len(x), block.layer.info.n_in))
         if slope is not None:

@@ -45,9 +45,9 @@ class CoordinateDescent(PhysicalTuning):
 
     def _tune(self, i: int) -> Round:
         """Change physical parameters of block `i`, one at a time, each once before any is changed again."""
-        c, block, x = self.config, self.net.blocks[i], self._fixed_batch(i)
+        c, block, batch = self.config, self.net.blocks[i], self._fixed_batch(i)
         incumbent = block.layer.parameters if block.physical is None else block.physical
-        first = [self._read(i, x) for _ in range(FIRST_READINGS)]
+        first = [self._read(i, batch) for _ in range(FIRST_READINGS)]
         squares = [(a - b) ** 2 / 2 for a, b in pairwise(first)]
         before = loss = median(first)
         kept, p = 0, incumbent.size
@@ -56,12 +56,12 @@ class CoordinateDescent(PhysicalTuning):
             changed = incumbent.copy()
             changed[j] = (changed[j] + self.flip_rng.integers(1, c.states)) % c.states
             block.physical = changed
-            read = self._read(i, x)
+            read = self._read(i, batch)
             if read < loss - c.margin * math.sqrt(2 * np.mean(squares)):
                 incumbent, loss, kept = changed, read, kept + 1
             block.physical = incumbent
             if number % c.remeasure == 0 and number < c.flips:
-                again = self._read(i, x)
+                again = self._read(i, batch)
                 squares.append((loss - again) ** 2 / 2)
                 loss = again
         return Round(i + 1, min(c.flips, order.size), kept, before, loss, math.sqrt(np.mean(squares)))

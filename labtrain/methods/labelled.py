@@ -1,7 +1,9 @@
 """What methods share whose passes carry a candidate label: positive with a sample's own, negative with wrong ones.
 
 A block learns to give the positive pass the larger goodness; a prediction tries every label, goodness is summed over
-blocks, and the largest wins. Which label belongs to a sample is thus a question to the physics.
+blocks, and the largest wins. Which label belongs to a sample is thus a question to the physics, or, with
+``encoding.label: behind``, to the linear map behind it: h = [physical(x), label]. The physics then sees a sample once,
+whatever its labels, and so does every block: what goes on to the next is z without what the label adds to it.
 
 Two schedules: ``joint``, all blocks in every epoch, measured afresh, and ``layerwise``, one block after the other, each
 sample and label measured once per block and its response used for all epochs.
@@ -16,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from labtrain.ledger import Work
 from labtrain.methods.goodness import side_by_side
 from labtrain.methods.layerwise import Layerwise, LayerwiseConfig
 from labtrain.methods.method import Data, Metrics
@@ -65,7 +68,7 @@ class Labelled(Layerwise):
         if c.schedule == "layerwise":
             passes = 1 + min(wrong, c.measured_negatives or wrong)
             return blocks * (train * passes + validation * classes)
-        passes = 2 if c.negatives == "random" else classes
+        passes = min(2, classes) if c.negatives == "random" else classes
         scorings = c.epochs // c.score_every + (c.epochs % c.score_every > 0)
         return blocks * (c.epochs * train * passes + scorings * validation * classes)
 
@@ -78,9 +81,9 @@ class Labelled(Layerwise):
         return total
 
     def goodness_per_block(self, net: PhysicalNetwork, rows: Array) -> Array:
-        """Goodness of every label in every block, (blocks, n, classes); one physical pass per block and label."""
+        """Goodness of every label in every block, (blocks, n, classes); one physical pass per block and label seen."""
         outputs = self._predicted(net, net.encoder.every_label(rows))
-        return np.stack([self._goodness(i, z) for i, z in enumerate(outputs)])
+        return np.stack([self._judged(i, z, self._every_label()) for i, z in enumerate(outputs)])
 
     # -- schedules -------------------------------------------------------------------------------------------------
 
@@ -98,7 +101,7 @@ class Labelled(Layerwise):
             h = block.inputs(block.learn(x, self.order_rng), x)
             self._update(i, h, self.epoch / self.config.epochs)
             z = self._forward(block, h)
-            total += self._goodness(i, z)
+            total += self._judged(i, z, self.labels)
             x = self._onward(z)
         self.epoch += 1
         last = self.epoch >= self.config.epochs
@@ -121,7 +124,8 @@ class Labelled(Layerwise):
     def _layerwise_accuracy(self, last: int) -> float:
         validation = bool(len(self.data.validation_rows))
         outputs = self._replayed(last, validation)
-        total = np.sum([self._goodness(i, z) for i, z in enumerate(outputs)], axis=0)
+        labels = self._every_label() if validation else self.labels
+        total = np.sum([self._judged(i, z, labels) for i, z in enumerate(outputs)], axis=0)
         if not validation:
             return self._training_accuracy(total)
         return float((total.argmax(axis=1) == self.data.validation_labels).mean())
@@ -140,8 +144,29 @@ class Labelled(Layerwise):
         truth = self.data.labels[:, None]
         return np.hstack([truth, (truth + offsets) % self.classes])
 
+    def _every_label(self) -> Labels:
+        return np.arange(self.classes)[None, :]
+
+    def _judged(self, i: int, z: Array, labels: Labels) -> Array:
+        """Goodness (n, m) in block `i` of the passes with `labels` (n or 1, m), whose z (n, m, width) are as measured.
+
+        Where no label was seen, z is (n, 1, width), and the labels are added here.
+        """
+        beside = self.net.encoder.beside
+        if beside.size:
+            shifts = self.net.blocks[i].shifts(beside)
+            self.multiply_adds += Work(forward=beside.size * shifts.shape[1])
+            z = z + shifts[labels]
+        return self._goodness(i, z)
+
+    def _labelled(self, i: int, h: Array, labels: Labels) -> Array:
+        """Inputs (n, m, fan_in) of block `i` in passes with `labels` (n, m), of h as measured, as :meth:`_judged`."""
+        beside = self.net.encoder.beside
+        return self.net.blocks[i].labelled(h, beside[labels]) if beside.size else h
+
     def _passes(self, i: int, h: Array) -> Array:
         """Positive and chosen negative inputs of one epoch, side by side: (fan_in + 1, (1 + chosen) n)."""
+        h = self._labelled(i, h, self.labels)
         n, columns = h.shape[:2]
         if self.config.negatives == "all" or columns == 2:
             return side_by_side(h)

@@ -80,10 +80,13 @@ class Method(Protocol):
         """Bind network and data; `rng` drives everything random in training and prediction."""
 
     def planned_shots(self, blocks: int, train: int, validation: int, classes: int) -> int:
-        """Shots that training will cost at most, for so many blocks, rows and classes; needs no start."""
+        """Shots that training will cost at most, for so many blocks and rows; needs no start.
+
+        `classes` are those that the physics is shown: one where labels enter behind it (:attr:`Encoder.seen`).
+        """
 
     def shots_per_prediction(self, blocks: int, classes: int) -> int:
-        """Shots that one prediction costs."""
+        """Shots that one prediction costs; `classes` as for :meth:`planned_shots`."""
 
     def step(self) -> Metrics | None:
         """Do the next step; None when training is over."""

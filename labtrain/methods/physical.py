@@ -29,6 +29,7 @@ from labtrain.methods.phyll import PhyLL, PhyLLConfig
 from labtrain.network import PhysicalNetwork
 
 Array = NDArray[np.float64]
+Labels = NDArray[np.int64]
 
 FIRST_READINGS = 3  # of a state whose repeatability is asked for: the least that tells a spread
 
@@ -62,6 +63,20 @@ class Round:
     before: float
     after: float
     sigma: float
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Passes that physical parameters are judged by: a right and a wrong one of each row.
+
+    Parameters
+    ----------
+    x : ndarray (rows, 2, width), or (rows, 1, width) where the physics is shown no label
+    labels : ndarray (rows, 2)
+    """
+
+    x: Array
+    labels: Labels
 
 
 class PhysicalTuning(PhyLL):
@@ -98,7 +113,7 @@ class PhysicalTuning(PhyLL):
 
     def planned_shots(self, blocks: int, train: int, validation: int, classes: int) -> int:
         c, breaks = self.config, len(self.config.breaks)
-        tuning = self.readings * 2 * min(c.tuning_batch, train)
+        tuning = self.readings * min(2, classes) * min(c.tuning_batch, train)
         return (1 + breaks) * super().planned_shots(blocks, train, validation, classes) + blocks * breaks * tuning
 
     def step(self) -> Metrics | None:
@@ -135,19 +150,20 @@ class PhysicalTuning(PhyLL):
 
     # -- judging ---------------------------------------------------------------------------------------------------
 
-    def _fixed_batch(self, i: int) -> Array:
-        """Activations of block `i` for some training rows, each with its own and a wrong label: (rows, 2, width)."""
+    def _fixed_batch(self, i: int) -> Batch:
+        """Activations of block `i` for some training rows, each with its own and a wrong label."""
         x = self._activations(i)
         rows = self.flip_rng.choice(len(x), min(self.config.tuning_batch, len(x)), replace=False)
-        wrong = self.flip_rng.integers(1, x.shape[1], len(rows))
-        return np.stack([x[rows, 0], x[rows, wrong]], axis=1)
+        wrong = self.flip_rng.integers(1, self.labels.shape[1], len(rows))
+        pairs = rows[:, None], np.stack([np.zeros_like(wrong), wrong], axis=1)
+        return Batch(x[pairs] if x.shape[1] > 1 else x[rows], self.labels[pairs])
 
-    def _read(self, i: int, x: Array) -> float:
+    def _read(self, i: int, batch: Batch) -> float:
         """Measure the fixed batch with the physics as it is: the loss of block `i`, after `refit` updates if any."""
-        c, block = self.config, self.net.blocks[i]
+        c, block, x = self.config, self.net.blocks[i], batch.x
         y, trained = block.measure(x, self.order_rng), (block.y_mean, block.y_scale)
         block.learn_scale(y)
-        h = block.inputs(y, x)
+        h = self._labelled(i, block.inputs(y, x), batch.labels)
         block.y_mean, block.y_scale = trained
         parameters, adam, passes = block.parameters.copy(), Adam(block.parameters.shape), side_by_side(h)
         for _ in range(c.refit):

@@ -28,7 +28,7 @@ from pydantic import Field
 
 from labtrain.errors import ConfigError
 from labtrain.methods.method import Data
-from labtrain.methods.physical import FIRST_READINGS, PhysicalConfig, PhysicalTuning, Round
+from labtrain.methods.physical import FIRST_READINGS, Batch, PhysicalConfig, PhysicalTuning, Round
 from labtrain.methods.spsa import ALPHA, GAMMA, STABILITY
 from labtrain.network import PhysicalNetwork
 
@@ -64,17 +64,17 @@ class PhysicalSPSA(PhysicalTuning):
         return 2 * (self.config.pilots + self.config.pairs) + 2 * FIRST_READINGS
 
     def _tune(self, i: int) -> Round:
-        c, block, x = self.config, self.net.blocks[i], self._fixed_batch(i)
+        c, block, batch = self.config, self.net.blocks[i], self._fixed_batch(i)
         start = block.layer.parameters if block.physical is None else block.physical
-        first = self._readings_of(i, x, start, FIRST_READINGS)
+        first = self._readings_of(i, batch, start, FIRST_READINGS)
         u, A = np.where(start > 0, 0.5, -0.5), STABILITY * c.pairs
-        size = float(np.mean([np.abs(self._slope(i, x, u, 1.0)[0]) for _ in range(c.pilots)]))
+        size = float(np.mean([np.abs(self._slope(i, batch, u, 1.0)[0]) for _ in range(c.pilots)]))
         a = c.first_change * (A + 1) ** ALPHA / size if size > 0 else 0.0
         for k in range(c.pairs):
-            g = self._slope(i, x, u, 1.0 / (k + 1) ** GAMMA)
+            g = self._slope(i, batch, u, 1.0 / (k + 1) ** GAMMA)
             u = np.clip(u - a / (A + k + 1) ** ALPHA * g, -1.0, 1.0)
         found = (u > 0).astype(np.int64)
-        last = self._readings_of(i, x, found, FIRST_READINGS)
+        last = self._readings_of(i, batch, found, FIRST_READINGS)
         sigma = math.sqrt(np.mean([(p - q) ** 2 / 2 for part in (first, last) for p, q in pairwise(part)]))
         before, after = median(first), median(last)
         better = after < before - c.margin * math.sqrt(2) * sigma
@@ -82,14 +82,14 @@ class PhysicalSPSA(PhysicalTuning):
         changed = int((found != start).sum()) if better else 0
         return Round(i + 1, c.pilots + c.pairs, changed, before, after if better else before, sigma)
 
-    def _slope(self, i: int, x: Array, u: Array, c: float) -> Array:
+    def _slope(self, i: int, batch: Batch, u: Array, c: float) -> Array:
         """g (p,) at latent values u (p,); which of the two states is read first is left to chance, because of drift."""
         d = self.flip_rng.integers(2, size=u.size) * 2.0 - 1.0
         losses = {}
         for sign in self.flip_rng.permutation([1, -1]):
-            losses[int(sign)] = self._readings_of(i, x, (u + sign * c * d > 0).astype(np.int64), 1)[0]
+            losses[int(sign)] = self._readings_of(i, batch, (u + sign * c * d > 0).astype(np.int64), 1)[0]
         return np.asarray((losses[1] - losses[-1]) / (2 * c) * d, dtype=np.float64)
 
-    def _readings_of(self, i: int, x: Array, states: NDArray[np.int64], count: int) -> list[float]:
+    def _readings_of(self, i: int, batch: Batch, states: NDArray[np.int64], count: int) -> list[float]:
         self.net.blocks[i].physical = states
-        return [self._read(i, x) for _ in range(count)]
+        return [self._read(i, batch) for _ in range(count)]

@@ -23,14 +23,15 @@ class Quiet(Interference):
 
 
 def make(
-    method: Any, config: dict, layer=None, validation: int = 0, layers: int = 2, width: int = 4, seed: int = 3, **shape
-):
+    method: Any, config: dict, layer=None, validation: int = 0, layers: int = 2, width: int = 4, seed: int = 3,
+    label: str = "slots", **shape,
+):  # fmt: skip
     """A network on a toy rig and the method, started."""
     rows, labels = blobs()
     layer = layer or Interference(noise=0.01)
     cut = len(rows) - validation
     net = build(
-        NetworkConfig(layers=layers, width=width, **shape), EncodingConfig(scaling="standard"), [layer],
+        NetworkConfig(layers=layers, width=width, **shape), EncodingConfig(scaling="standard", label=label), [layer],
         rows=rows[:cut], classes=["a", "b", "c"], feature_names=["f0", "f1", "f2"], seed=seed,
     )  # fmt: skip
     found = method(method.Config(**config))

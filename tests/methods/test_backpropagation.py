@@ -35,7 +35,11 @@ class Noisy(Interference):
 
 
 @pytest.mark.parametrize("drive", ["affine", "row_norm", "row_minmax"])
-@pytest.mark.parametrize("shape", [{}, {"skip": False}, {"skip_carries": "drive"}, {"response": "raw"}, {"layers": 1}])
+@pytest.mark.parametrize(
+    "shape",
+    [{}, {"skip": False}, {"skip_carries": "drive"}, {"response": "raw"}, {"layers": 1}, {"label": "behind"},
+     {"label": "behind", "skip_carries": "drive"}],
+)  # fmt: skip
 def test_the_gradient_is_that_of_the_whole_network(drive, shape):
     shape = {"layers": 3, **shape}
     config, drives = {**QUICK, "steepest": 1e6}, DriveConfig(map=drive, clip=0.05)  # no row at the end of a range

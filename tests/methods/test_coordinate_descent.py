@@ -88,10 +88,12 @@ def test_a_reading_is_the_loss_of_the_block(refit, goodness):
     net, method, layer = make({"refit": refit, "goodness": goodness}, Pixels((1, 0, 0, 0)), layers=1)
     method.step()
     scale = net.blocks[0].y_scale.copy()
-    block, x = net.blocks[0], method._fixed_batch(0)
+    block, batch = net.blocks[0], method._fixed_batch(0)
+    x = batch.x
     assert x.shape == (20, 2, 6)
+    assert x.tolist() == (net.encoder.patterns[batch.labels] + x * ([0] * 3 + [1] * 3)).tolist()
     before, shots, weights = method.multiply_adds, layer.shot, block.parameters.copy()
-    found = method._read(0, x)
+    found = method._read(0, batch)
     assert layer.shot - shots == 40
     assert (block.parameters == weights).all()
     y = np.abs(block.drive.map(x.reshape(40, -1)) @ layer.T).reshape(20, 2, -1)

@@ -19,6 +19,8 @@ def make(
     layers: int = 2,
     width: int = 6,
     label: str = "slots",
+    amplitude: float = 1.0,
+    skip: bool = True,
     labels: np.ndarray | None = None,
     layer: Interference | None = None,
 ):
@@ -27,9 +29,9 @@ def make(
     labels = truth if labels is None else labels
     layer = layer or Interference(noise=0.01)
     cut = len(rows) - validation
-    shape = NetworkConfig(layers=layers, width=width, drive=DriveConfig(mix=width > layer.info.n_in))
+    shape = NetworkConfig(layers=layers, width=width, skip=skip, drive=DriveConfig(mix=width > layer.info.n_in))
     net = build(
-        shape, EncodingConfig(scaling="standard", label=label), [layer],
+        shape, EncodingConfig(scaling="standard", label=label, amplitude=amplitude), [layer],
         rows=rows[:cut], classes=["a", "b", "c"], feature_names=["f0", "f1", "f2"], seed=3,
     )  # fmt: skip
     found = method(method.Config(**config))
