@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -160,6 +160,9 @@ class Layer(ABC):
 
     name = "layer"
 
+    PHYSICS: ClassVar[str] = ""
+    """Setting with which simulated physics answers instead of emulated instruments; of layers behind instruments."""
+
     @property
     @abstractmethod
     def info(self) -> LayerInfo:
@@ -233,9 +236,10 @@ class Layer(ABC):
         InputError
             If this layer has no derivative: it is real, emulated, or none was written; asked of no shot at all, too.
         """
+        physics = f"set {self.PHYSICS}, or " if self.PHYSICS and self.info.simulated else ""
         raise InputError(
-            f"{self.name}: this layer cannot tell its derivative, only simulated physics can; use a method that needs "
-            "none, or one with a twin (training.twin)"
+            f"{self.name}: this layer cannot tell its derivative, only simulated physics can; {physics}use a method "
+            "that needs none, or one with a twin (training.twin)"
         )
 
 

@@ -108,6 +108,8 @@ class SoundLayer(Layer):
 
     name = "acoustic"
 
+    PHYSICS = "rig.fidelity: physics"
+
     def __init__(
         self,
         protocol: ShotProtocol,

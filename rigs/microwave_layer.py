@@ -29,6 +29,8 @@ class MicrowaveLayer(Layer):
     info : LayerInfo
     """
 
+    PHYSICS = "rig.fidelity: physics"
+
     def __init__(self, name: str, bench: Bench, code: PixelCode, readout: Readout, info: LayerInfo) -> None:
         self.name, self.code = name, code
         self._bench, self._readout, self._info = bench, readout, info

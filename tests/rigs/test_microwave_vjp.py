@@ -167,8 +167,8 @@ def test_instruments_have_none_even_if_emulated():
     with rig() as opened, pytest.raises(InputError) as error:
         opened.layers[0].vjp(np.empty((0, 6)), np.empty((0, 5)))
     assert str(error.value) == (
-        "microwave: this layer cannot tell its derivative, only simulated physics can; use a method that needs none, "
-        "or one with a twin (training.twin)"
+        "microwave: this layer cannot tell its derivative, only simulated physics can; set rig.fidelity: physics, or "
+        "use a method that needs none, or one with a twin (training.twin)"
     )
 
 
