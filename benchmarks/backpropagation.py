@@ -1,10 +1,11 @@
 """PhyLL against backpropagation through the true simulated physics, the ideal that no lab has.
 
 Acoustic and microwave rig, each with the vowels of Peterson and Barney, those of ``vowels.csv`` and xor-tones, with a
-skip path and without. Each method has the same number of candidates in each cell, tried on the splits of seeds from 100
-on; the one with the best mean accuracy is measured on the splits of seeds 0 to 49. Both train networks of physical
-blocks and linear maps on one rig with one noise and one drift; differences are paired by split, intervals are corrected
-for training sets that overlap. Results are kept in ``build/backpropagation.json``: what is there is not measured again.
+skip path and without; without one PhyLL also with its labels behind the physics. Each method has the same number of
+candidates in each cell, tried on the splits of seeds from 100 on; the one with the best mean accuracy is measured on
+those of seeds 0 to 49. Both train networks of physical blocks and linear maps on one rig with one noise and one drift;
+differences are paired by split, intervals are corrected for training sets that overlap. Results are kept in
+``build/backpropagation.json``: what is there is not measured again.
 
     python benchmarks/backpropagation.py --processes 2            # hours; needs nothing beside labtrain
     python benchmarks/backpropagation.py --cells acoustic/vowels --splits 10
