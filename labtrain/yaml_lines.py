@@ -150,6 +150,9 @@ class Tree:
         except yaml.YAMLError as error:
             self._problem(origin, path, f"not valid YAML: {_explain(error, text)[2]}")
             return
+        if node is None:  # as a shell variable that is not set leaves it
+            self._problem(origin, path, "needs a value; null stands for none")
+            return
         target = self.data
         for depth, part in enumerate(path):
             section = ".".join(path[:depth])
@@ -171,7 +174,7 @@ class Tree:
         for old in [known for known in self.origins if known[: len(path)] == path]:
             del self.origins[old]
         self.origins[path] = origin
-        target[slot] = None if node is None else self._build(node, path, origin, lambda _: origin)
+        target[slot] = self._build(node, path, origin, lambda _: origin)
 
     def _problem(self, origin: Origin, path: KeyPath, text: str) -> None:
         self.problems.append(Problem(origin, path, text))

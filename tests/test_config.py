@@ -363,6 +363,12 @@ def test_overrides_create_sections_and_change_types() -> None:
     ]
 
 
+@pytest.mark.parametrize("option", ["data=", "data= ", "training.epochs="])
+def test_an_option_without_a_value_is_an_error(option: str) -> None:
+    assert errors(GOOD, option) == [f"--set {option}: needs a value; null stands for none"]
+    assert lab(GOOD, "data=x", "data=null").value.data is None
+
+
 def test_errors_of_validators_keep_their_words() -> None:
     assert errors("name: forbidden\n" + GOOD) == ["lab.yaml:1: the name is taken; choose another"]
     assert errors(GOOD, "rig.rate_hz=1") == [
