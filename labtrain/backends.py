@@ -33,7 +33,7 @@ class Missing:
 
 def missing() -> list[Missing]:
     """All ways that are missing; what is there already is not told."""
-    return [*_visa(), *_sound(), *_ni()]
+    return [*_visa(), *_sound(), *_ni(), *_optics()]
 
 
 def _visa() -> Iterator[Missing]:
@@ -87,6 +87,12 @@ def _ni() -> Iterator[Missing]:
         yield Missing("nidaqmx", "NI devices (driver nidaqmx)", f'{PIP} "labtrain[daq]"')
     elif sys.platform != "darwin" and not _found(lambda: import_module("nidaqmx.system").System.local().driver_version):
         yield Missing("NI-DAQmx", "NI devices (driver nidaqmx)", "get the driver from ni.com/downloads")
+
+
+def _optics() -> Iterator[Missing]:
+    if find_spec("slmsuite") is None:
+        drivers = "modulators and cameras (drivers slmsuite-slm, slmsuite-camera)"
+        yield Missing("slmsuite", drivers, f'{PIP} "labtrain[optics]"')
 
 
 def _found(look: Callable[[], Any]) -> bool:

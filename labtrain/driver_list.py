@@ -15,6 +15,8 @@ import yaml
 from labtrain import registry
 from labtrain.config import Registered, Section
 from labtrain.drivers.device import Device
+from labtrain.drivers.image_camera import ImageCamera
+from labtrain.drivers.light_modulator import LightModulator
 from labtrain.drivers.metasurface.metasurface import Metasurface
 from labtrain.drivers.sensors.sensor import PowerMeter, Sensor
 from labtrain.drivers.sound import SoundInterface
@@ -25,6 +27,8 @@ KINDS: tuple[tuple[type, str], ...] = (
     (Vna, "network analyser"),
     (Metasurface, "metasurface"),
     (SoundInterface, "sound"),
+    (LightModulator, "light modulator"),
+    (ImageCamera, "camera"),
     (PowerMeter, "power meter"),  # before Sensor, which it is too
     (Sensor, "sensor"),
 )
@@ -39,7 +43,7 @@ class ListedDriver:
     name : str
         For the key `driver`.
     kind : str
-        What it drives: ``network analyser``, ``metasurface``, ``sound``, ``power meter``, ``sensor`` or ``other``.
+        What it drives: one of KINDS, such as ``network analyser``, or ``other``.
     models : str
         Instruments, as people call them.
     origin : str

@@ -38,6 +38,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "scpi-power-meter": "labtrain.drivers.sensors.scpi_power_meter:ScpiPowerMeter",
         "scpi-sensor": "labtrain.drivers.sensors.scpi_sensor:ScpiSensor",
         "siglent-sna": "labtrain.drivers.vna.siglent_sna:SiglentSna",
+        "slmsuite-camera": "labtrain.drivers.optics:SlmsuiteCamera",
+        "slmsuite-slm": "labtrain.drivers.optics:SlmsuiteSlm",
         "teensy-codebook": "labtrain.drivers.metasurface.teensy_codebook:TeensyCodebook",
         "vendor-example": "labtrain.drivers.metasurface.vendor_example:VendorExample",
     },

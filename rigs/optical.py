@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
-from labtrain.clock import Clock
-from labtrain.rigs.optical_bench import FrameBench, SimulatedFrames
+import numpy as np
+from numpy.typing import NDArray
+
+from labtrain.clock import Clock, SimulatedClock
+from labtrain.drivers.device import Device
+from labtrain.drivers.emulators.optics import EmulatedOptics
+from labtrain.drivers.image_camera import ImageCamera
+from labtrain.drivers.light_modulator import LightModulator
+from labtrain.errors import InputError, InstrumentError
+from labtrain.layer import LayerInfo, Shots, ShotSink
+from labtrain.registry import resolve
+from labtrain.rigs import dark_frame
+from labtrain.rigs.optical_bench import FrameBench, InstrumentFrames, SimulatedFrames
+from labtrain.rigs.optical_commissioning import look
 from labtrain.rigs.optical_config import OpticalConfig
-from labtrain.rigs.optical_layer import OpticalLayer, SimulatedBench
+from labtrain.rigs.optical_instruments import CHUNK_S, InstrumentLayer, OpticalInstruments
+from labtrain.rigs.optical_layer import MAX_BATCH, UNITS, OpticalLayer, SimulatedBench
+from labtrain.rigs.optical_shots import ShotProtocol
+from labtrain.rigs.recovery import Recovery
 from labtrain.rigs.rig import Rig
-from labtrain.sim.optical import OpticalWorld
+from labtrain.rigs.simulated_optics import SimulatedOptics
+from labtrain.sim.optical import OpticalParameters, OpticalWorld
+
+Array = NDArray[np.float64]
+
+COMMISSION_PATTERNS = 5  # random ones, from which light, change and the age of frames are learned
 
 
 class OpticalRig(Rig):
-    """The simulated bench alone: a layer for each input region of its modulator."""
+    """The simulated bench alone, or one behind the drivers of a modulator and a camera, emulated or real."""
 
     Config = OpticalConfig
 
@@ -22,7 +45,14 @@ class OpticalRig(Rig):
 
     def __init__(self, config: OpticalConfig, clock: Clock) -> None:
         super().__init__(config, clock)
+        # In a simulation nobody waits for the modulator to settle: the instruments have a time of their own.
+        self._instrument_clock: Clock = SimulatedClock() if config.simulated else clock
         self._bench: SimulatedBench | None = None
+        self._emulator: SimulatedOptics | None = None
+        self._instruments: OpticalInstruments | None = None
+        self._instrument_layers: tuple[InstrumentLayer, ...] = ()
+
+    # -- building and opening ------------------------------------------------------------------------------------
 
     def build_world(self) -> OpticalWorld:
         """A new bench, before its first shot, as the first layer sees it."""
@@ -32,20 +62,286 @@ class OpticalRig(Rig):
         config = self.config
         return [OpticalWorld(parameters, config.seed, workers=config.workers) for parameters in config.benches]
 
-    def open(self) -> None:
-        """Build the bench; no light leaves it."""
+    def build_instruments(self) -> dict[str, Device]:
+        """Drivers of modulator and camera, unopened; in a simulation with the emulated bench behind them."""
         config = self.config
-        self._bench = bench = SimulatedBench(self._worlds())
-        self.layers = tuple(
-            OpticalLayer(number, bench, config.settle_s, config.readout_s, config.workers, self.clock)
-            for number in range(len(bench.worlds))
+        if not config.on_instruments:
+            return {}
+        emulator = None
+        if config.simulated:
+            self._bench = SimulatedBench(self._worlds())
+            emulator = self._emulated(self._bench.worlds[0])
+            self._emulator = SimulatedOptics(emulator)
+        made: dict[str, Device] = {}
+        for name, section in (("slm", config.modulator), ("camera", config.imager)):
+            driver: Any = resolve("drivers", getattr(section, "driver"))  # noqa: B009 (each driver's Literal)
+            made[name] = driver.make(name, section, self._instrument_clock, emulator)
+        return made
+
+    def _emulated(self, world: OpticalWorld) -> EmulatedOptics:
+        p, section = world.parameters, self.config.modulator
+        return EmulatedOptics(
+            world,
+            self._instrument_clock,
+            self.config.timing,
+            cells=p.slm_shape,
+            cell_pixels=section.cell_pixels,
+            levels=p.levels,
+            radians=p.phase_range_rad if p.modulation == "phase" else 0.0,
+            camera_shape=p.camera_shape,
+            top_count=p.top_count,
+            exposure_s=p.exposure_s,
         )
+
+    def open(self) -> None:
+        """Build the bench, or open modulator and camera and check that they are what the config describes.
+
+        No light leaves either: the illumination is not the rig's.
+
+        Raises
+        ------
+        InstrumentError
+            If an instrument refuses, or only one of them is an emulator.
+        InputError
+            For what the modulator or the camera does not have.
+        """
+        config = self.config
+        if self.trace_io is not None:
+            raise InputError(
+                f"--trace-io {self.trace_io}: this rig exchanges patterns and frames, not bytes; leave the option out"
+            )
+        if not config.on_instruments:
+            self._bench = bench = SimulatedBench(self._worlds())
+            self.layers = tuple(
+                OpticalLayer(number, bench, config.settle_s, config.readout_s, config.workers, self.clock)
+                for number in range(len(bench.worlds))
+            )
+            return
+        if not config.simulated:
+            for device in self.build_instruments().values():
+                device.check()  # type: ignore[attr-defined]  # before the first of them opens
+        self.open_instruments()
+        self._instruments = self._set_up()
+        self._instrument_layers = tuple(
+            InstrumentLayer(number, self._instruments, parameters, self._info(parameters))
+            for number, parameters in enumerate(config.benches)
+        )
+        self.layers = self._instrument_layers
+
+    @property
+    def slm(self) -> LightModulator:
+        """The modulator, opened.
+
+        Raises
+        ------
+        InstrumentError
+            If the rig has no instruments.
+        """
+        found = self.instruments.get("slm")
+        if not isinstance(found, LightModulator):
+            raise _no_instruments()
+        return found
+
+    @property
+    def camera(self) -> ImageCamera:
+        """The camera, opened; raises as :attr:`slm`."""
+        found = self.instruments.get("camera")
+        if not isinstance(found, ImageCamera):
+            raise _no_instruments()
+        return found
+
+    def _set_up(self) -> OpticalInstruments:
+        config, slm, camera = self.config, self.slm, self.camera
+        if slm.emulated != camera.emulated:
+            emulated, other = (slm, camera) if slm.emulated else (camera, slm)
+            raise InstrumentError(
+                f"{emulated.name} is simulated and {other.name} is not, so neither would see the other; correct "
+                f"{other.where}"
+            )
+        self._arrange(slm, camera)
+        protocol = ShotProtocol(slm, camera, config.settle_s, config.least_light, self._instrument_clock)
+        return OpticalInstruments(
+            protocol,
+            Recovery(config.recovery, self._instrument_clock, lambda: self.check()),
+            partial(self._reopen, protocol, {name: device.identity for name, device in self.instruments.items()}),
+            self.clock,
+            self._bench,
+            self._emulator,
+            lambda: self.check(),
+        )
+
+    def _arrange(self, slm: LightModulator, camera: ImageCamera) -> None:
+        """Refuse a modulator or a camera that are not as the config says; set what can be set."""
+        p = self.config.benches[0]
+        slm.arrange(p.slm_shape, p.levels, p.phase_range_rad if p.modulation == "phase" else None)
+        rows, columns = camera.shape
+        if camera.shape != p.camera_shape:
+            high, wide = p.camera_shape
+            middle = [(rows - high) // 2, (columns - wide) // 2, high, wide]
+            remedy = f"set rig.world.camera_shape to {[rows, columns]}"
+            if min(middle) >= 0 and self.config.imager.region is None:
+                remedy += f", or rig.camera.region to such a part of it: {middle}"
+            raise InputError(
+                f"{camera.name}: it reads {rows} x {columns} pixels, rig.world.camera_shape is {high} x {wide}; "
+                f"{remedy}"
+            )
+        if camera.top_count != p.top_count:
+            raise InputError(
+                f"{camera.name}: a full pixel reads {camera.top_count}, with rig.world.bits {p.bits} it would be "
+                f"{p.top_count}; set rig.world.bits to {camera.top_count.bit_length()}"
+            )
+        camera.expose(p.exposure_s)
+
+    def _reopen(self, protocol: ShotProtocol, identities: dict[str, str]) -> None:
+        for device in self.instruments.values():
+            device.drop()
+            device.open()
+            if device.identity != identities[device.who]:
+                raise InstrumentError(
+                    f"{device.name}: was {identities[device.who]!r} and is {device.identity!r} now; connect the one "
+                    f"that the run began with ({device.where})"
+                )
+        self._arrange(protocol.slm, protocol.camera)
+        protocol.forget()
+
+    def _info(self, p: OpticalParameters) -> LayerInfo:
+        config, camera = self.config, self.camera
+        reads = config.imager.frames + config.imager.stale_frames
+        frame_s = camera.exposure_s + config.readout_s
+        shot_s = config.settle_s + reads * frame_s
+        n_in, n_out = (int(np.prod(shape)) for shape in (p.input_shape, p.output_shape))
+        return LayerInfo(
+            n_in=n_in,
+            n_out=n_out,
+            seconds_per_shot=shot_s,
+            max_batch=max(1, min(MAX_BATCH, int(CHUNK_S / shot_s))),
+            y_unit=UNITS[p.readout],
+            fingerprint=self._fingerprint(p),
+            simulated=config.simulated or self.slm.emulated,
+            settle_s=config.settle_s,
+            integration_s=config.imager.frames * camera.exposure_s,
+            samples_per_shot=reads * p.pixels,
+        )
+
+    def _fingerprint(self, p: OpticalParameters) -> str:
+        """Changes when the same drive can no longer be expected to give the same answer."""
+        geometry = {
+            "slm_shape", "input_region", "input_cells", "modulation", "levels", "phase_range_rad", "camera_shape",
+            "pool_size", "pool_stride", "pool_padding", "readout", "bits", "offset_counts",
+        }  # fmt: skip
+        told = {
+            "bench": {k: v for k, v in asdict(p).items() if self.config.simulated or k in geometry},
+            "instruments": {name: [device.identity, device.settings()] for name, device in self.instruments.items()},
+            "levels": hashlib.sha256(self.slm.levels_of_steps.tobytes()).hexdigest(),
+            "settle_s": self.config.settle_s,
+        }
+        return "optical:" + hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
     def close(self) -> None:
         try:
             super().close()
         finally:
-            self._bench = None
+            self._bench = self._emulator = self._instruments = None
+            self._instrument_layers = ()
+
+    # -- commissioning -------------------------------------------------------------------------------------------
+
+    @property
+    def commissioning_shots(self) -> int:
+        instruments = self._instruments
+        return 0 if instruments is None or instruments.protocol.dark is not None else COMMISSION_PATTERNS
+
+    def commission(self, sink: ShotSink | None = None) -> dict[str, Any]:
+        """Take a dark frame, and look through the bench: light, change with the pattern, the age of frames.
+
+        Raises
+        ------
+        InputError
+            If no dark frame can be had.
+        InstrumentError
+            If nothing could be learned from what the camera sees; it says why.
+        """
+        self.check_owner()
+        instruments = self._instruments
+        if instruments is None:
+            return {}
+        protocol, layer = instruments.protocol, self._instrument_layers[0]
+        instruments.restart(self.config.seed)
+        protocol.light = 0.0
+        protocol.dark = dark = self._dark(self.config.dark.frames)
+        draw = np.random.default_rng(self.config.seed)
+        drives = layer.quantise(draw.integers(0, 2, (COMMISSION_PATTERNS, layer.info.n_in)).astype(np.float64))
+        started_s = self.clock.now()
+        try:
+            seen = look(protocol, layer.patterns(drives), instruments.look, lambda: self.check())
+        except BaseException:
+            protocol.dark = None
+            raise
+        if sink is not None:
+            y = layer.outputs(np.stack([frames[0] for frames in seen.frames]), dark)
+            once = np.ones(len(y), dtype=np.int64)
+            sink("optical commissioning", Shots(drives, y, None, once, started_s), layer.state())
+        kept = {
+            "shots": COMMISSION_PATTERNS,
+            "dark": dark_frame.packed(dark),
+            "dark_how": self.config.dark.how,
+            "light_counts": seen.light,
+            "exposure_s": protocol.camera.exposure_s,
+        }
+        self.adopt(kept)  # a resumed run takes away this very frame
+        return kept
+
+    def adopt(self, commissioned: dict[str, Any]) -> None:
+        """Take the dark frame of when `commissioned` was measured from readings, and judge them by its light.
+
+        Raises
+        ------
+        InputError
+            If it was measured with another region or exposure.
+        """
+        self.check_owner()
+        if self._instruments is None:
+            return
+        protocol = self._instruments.protocol
+        camera = protocol.camera
+        dark = dark_frame.unpacked(commissioned["dark"], camera.shape)
+        if dark is None:
+            raise InputError(
+                f"rig.camera.region: commissioned with another number of pixels than {camera.shape}; restore it, or "
+                "start a new run"
+            )
+        began_s = float(commissioned["exposure_s"])
+        if abs(began_s - camera.exposure_s) > dark_frame.SAME_EXPOSURE * began_s:
+            raise InputError(
+                f"rig.camera.exposure_s: commissioned with {began_s:g} s, now it is {camera.exposure_s:g} s; restore "
+                "it, or start a new run"
+            )
+        protocol.dark, protocol.light = dark, float(commissioned["light_counts"])
+
+    def _dark(self, frames: int) -> Array:
+        """Mean counts without light, (rows, columns), as the config says they are found."""
+        config, camera = self.config, self.camera
+        if config.dark.how == "offset":
+            return np.full(camera.shape, float(config.world.offset_counts))
+        if config.dark.how == "file":
+            assert config.dark.file is not None  # validated
+            return dark_frame.read_dark(config.dark.file, camera)
+        if self._emulator is None:
+            return dark_frame.covered_by_hand(camera, self.ask, lambda: self._mean(frames))
+        self._emulator.cover(True)
+        try:
+            return self._mean(frames)
+        finally:
+            self._emulator.cover(False)
+
+    def _mean(self, frames: int) -> Array:
+        assert self._instruments is not None
+        self._instruments.look()
+        protocol = self._instruments.protocol
+        seen = protocol.see(np.zeros(protocol.slm.cells, dtype=np.uint16), frames)
+        return np.asarray(seen.mean(axis=0, dtype=np.float64))
+
+    # -- measuring -----------------------------------------------------------------------------------------------
 
     @property
     def world(self) -> OpticalWorld:
@@ -54,47 +350,81 @@ class OpticalRig(Rig):
         Raises
         ------
         InstrumentError
-            If the rig is not open, or another thread opened it.
+            If the rig is not open, another thread opened it, or no bench is simulated here.
         """
-        return self._opened().worlds[0]
+        return self._simulated().worlds[0]
 
     @property
     def bench(self) -> FrameBench:
         """Modulator and camera as commissioning sees them: patterns of all cells and frames of all pixels.
 
-        A new one each time, whose patterns are counted from 0 and are no shots of a layer.
+        A new one each time, whose patterns are counted from 0 and are no shots of a layer. A simulated one has a clock
+        of its own, on which its patterns and frames take their time.
 
         Raises
         ------
         InstrumentError
             If the rig is not open, or another thread opened it.
         """
-        return SimulatedFrames(self.world, self.clock, self.config.settle_s, self.config.readout_s)
+        self.check_owner()
+        config, p = self.config, self.config.benches[0]
+        if self._instruments is None:
+            return SimulatedFrames(self.world, SimulatedClock(self.clock.now()), config.settle_s, config.readout_s)
+        return InstrumentFrames(self._instruments, p.levels, p.slm_shape, self._dark, self._instrument_clock)
 
     def restart(self, seed: int) -> None:
         """Shot 0 of a trial with its own noise and drift; disturbances are undone."""
-        self._opened().restart(seed)
+        self.check_owner()
+        if self._instruments is not None:
+            self._instruments.restart(seed)
+        else:
+            self._simulated().restart(seed)
 
     @property
     def next_shot(self) -> int:
-        return self._opened().shot
+        self.check_owner()
+        return self._simulated().shot if self._instruments is None else self._instruments.shot
 
     def _disturb(self, shot: int, name: str, values: dict[str, Any]) -> None:
-        self._opened().disturb(shot, name, values)
+        self._simulated().disturb(shot, name, values)
 
     def provenance(self) -> dict[str, Any]:
         config = self.config
-        return {
-            "fidelity": config.fidelity,
-            "instruments": {"bench": "simulated"},
-            "world": {"type": "optical", "parameters": asdict(config.world.parameters())},
+        found: dict[str, Any] = {
+            "fidelity": "instruments" if config.on_instruments else "physics",
+            "instruments": {} if config.on_instruments else {"bench": "simulated"},
         }
+        if config.simulated:
+            found["world"] = {"type": "optical", "parameters": asdict(config.benches[0])}
+        for name, device in self.instruments.items():
+            kind = "simulated" if config.simulated else "emulated" if device.emulated else "real"
+            found["instruments"][name] = {
+                "kind": kind,
+                "driver": getattr(device.config, "driver"),  # noqa: B009 (each driver declares it as its own Literal)
+                "address": device.address,
+                "identity": device.identity,
+                "settings": device.settings(),
+            }
+        return found
 
     def environment(self) -> dict[str, float]:
-        """Power of the simulated laser at the latest shot, 1 as it was built."""
-        return self._opened().environment()
-
-    def _opened(self) -> SimulatedBench:
+        """Power of the simulated laser at the latest shot, 1 as it was built; light at commissioning, in counts."""
         self.check_owner()
-        assert self._bench is not None  # open() sets it before it makes this thread the owner
+        if self._instruments is None:
+            return self._simulated().environment()
+        return self._instruments.environment()
+
+    def _simulated(self) -> SimulatedBench:
+        self.check_owner()
+        if self._bench is None:
+            raise InstrumentError(
+                "optical rig: no bench is simulated in this process; set rig.slm.model and rig.camera.model to sim"
+            )
         return self._bench
+
+
+def _no_instruments() -> InstrumentError:
+    return InstrumentError(
+        "optical rig: it has no instruments; add sections rig.slm and rig.camera to its configuration, or set "
+        "rig.fidelity: instruments"
+    )

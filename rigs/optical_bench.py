@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from labtrain.clock import Clock
+from labtrain.rigs.optical_instruments import OpticalInstruments
 from labtrain.sim.optical import OpticalWorld
 
 Array = NDArray[np.float64]
@@ -87,7 +89,8 @@ class SimulatedFrames:
         return self._mean(np.asarray(patterns), frames, lit=True)
 
     def dark(self, frames: int = 1) -> Array:
-        return self._mean(np.zeros((1, *self.slm_shape), dtype=np.uint16), frames, lit=False)[0]
+        found: Array = self._mean(np.zeros((1, *self.slm_shape), dtype=np.uint16), frames, lit=False)[0]
+        return found
 
     def _mean(self, patterns: NDArray[np.integer], frames: int, *, lit: bool) -> Array:
         total = np.zeros((len(patterns), *self.camera_shape))
@@ -97,3 +100,55 @@ class SimulatedFrames:
         settle_s, readout_s = self._around_s
         self.clock.sleep(len(patterns) * (settle_s + frames * (self.exposure_s + readout_s)))
         return total / frames
+
+
+class InstrumentFrames:
+    """A bench on instruments, as far as commissioning sees it.
+
+    Nothing is judged, subtracted or repeated. Where the bench is simulated, patterns are counted from 0 as shots are.
+
+    Parameters
+    ----------
+    instruments : OpticalInstruments
+    steps : int
+        Of a cell.
+    cells : (rows, columns)
+    dark : callable
+        From a number of frames to mean counts without light; asks somebody to see to that, or raises InputError.
+    clock : Clock
+        On which patterns and frames take their time.
+    """
+
+    def __init__(
+        self,
+        instruments: OpticalInstruments,
+        steps: int,
+        cells: tuple[int, int],
+        dark: Callable[[int], Array],
+        clock: Clock,
+    ) -> None:
+        camera = instruments.protocol.camera
+        self.slm_shape, self.levels = cells, steps
+        self.camera_shape, self.top_count, self.exposure_s = camera.shape, camera.top_count, camera.exposure_s
+        self.clock = clock
+        self._instruments, self._dark, self._shot = instruments, dark, 0
+
+    def expose(self, exposure_s: float) -> float:
+        protocol = self._instruments.protocol
+        self.exposure_s = protocol.camera.expose(exposure_s)
+        protocol.dark = None  # what was commissioned was so at another exposure
+        return self.exposure_s
+
+    def counts(self, patterns: ArrayLike, frames: int = 1) -> Array:
+        found = []
+        for pattern in np.asarray(patterns):
+            self._instruments.check()
+            if self._instruments.emulator is not None:
+                self._instruments.emulator.begin(self._shot, 0)
+            self._shot += 1
+            seen = self._instruments.protocol.see(pattern, frames)
+            found.append(seen.mean(axis=0, dtype=np.float64))
+        return np.stack(found) if found else np.empty((0, *self.camera_shape))
+
+    def dark(self, frames: int = 1) -> Array:
+        return self._dark(frames)

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from labtrain.config import Section
+from labtrain.config import InputPath, Registered, Section
+from labtrain.drivers.address import SIM
+from labtrain.drivers.device import DeviceConfig
+from labtrain.drivers.emulators.optics import BenchTiming
+from labtrain.drivers.image_camera import CameraConfig, ImageCamera
+from labtrain.drivers.light_modulator import LightModulator, ModulatorConfig
 from labtrain.errors import InputError
+from labtrain.rigs.recovery import RecoveryConfig
 from labtrain.rigs.rig import RigConfig
 from labtrain.sim.disturbances import Known
 from labtrain.sim.optics.disturbances import known
 from labtrain.sim.optics.parameters import OpticalParameters
 
-_DEFAULT = OpticalParameters()
+_DEFAULT, _TIMING = OpticalParameters(), BenchTiming()
 
 Region = tuple[int, int, int, int]
 
 
 class BenchConfig(Section):
-    """The simulated bench; bounds are those of OpticalParameters."""
+    """The simulated bench, or what is in use of a real one; bounds are those of OpticalParameters."""
 
     slm_shape: tuple[int, int] = Field(_DEFAULT.slm_shape, description="rows and columns of the modulator's cells")
     input_region: Region | None = Field(
@@ -81,11 +87,60 @@ class BenchConfig(Section):
         return OpticalParameters(**self.model_dump())
 
 
+class DarkConfig(Section):
+    """What the camera reads without light, which is taken from each reading."""
+
+    how: Literal["cover", "file", "offset"] = Field(
+        "cover",
+        description="cover: somebody covers the camera when asked, once a run (at sim nobody need); file: read it; "
+        "offset: the same count for all pixels, rig.world.offset_counts",
+    )
+    frames: int = Field(16, ge=1, le=10_000, description="averaged, where it is measured")
+    file: InputPath | None = Field(
+        None, description="NPZ file with arrays dark, (rows, columns) of counts, and exposure_s; for how: file"
+    )
+
+    @model_validator(mode="after")
+    def _has_a_file(self) -> DarkConfig:
+        if (self.how == "file") != (self.file is not None):
+            raise ValueError(
+                f"how: {self.how} with{'out a' if self.file is None else ' a'} file; "
+                f"{'give one' if self.file is None else 'set how: file, or leave it out'}"
+            )
+        return self
+
+
+class EmulatorConfig(Section):
+    """How slow the emulated modulator and camera are, at model sim."""
+
+    latency_s: float = Field(
+        _TIMING.latency_s, ge=0, le=10, description="from writing a pattern until the first of it is seen"
+    )
+    rise_s: float = Field(_TIMING.rise_s, ge=0, le=10, description="from then on until nothing else is seen")
+    kept: int = Field(_TIMING.kept, ge=0, le=1000, description="frames that the camera keeps for whoever reads late")
+
+
 class OpticalConfig(RigConfig):
     """Settings of the optical rig."""
 
     type: Literal["optical"]
-    fidelity: Literal["physics"] = Field("physics", description="the simulated bench itself answers")
+    fidelity: Literal["physics", "instruments"] | None = Field(
+        None,
+        description="physics: the simulated bench itself answers; instruments: the drivers in rig.slm and rig.camera "
+        "do; default: instruments where there are these sections, else physics",
+    )
+    slm: Annotated[DeviceConfig, Registered("drivers", "driver", LightModulator, "a modulator")] | None = Field(
+        None, description="a driver of a spatial light modulator"
+    )
+    camera: Annotated[DeviceConfig, Registered("drivers", "driver", ImageCamera, "a camera")] | None = Field(
+        None, description="a driver of a camera"
+    )
+    dark: DarkConfig = DarkConfig()
+    least_light: float = Field(
+        0.1, ge=0, lt=1, description="share of the light at commissioning below which a reading is bad; instruments"
+    )
+    recovery: RecoveryConfig = RecoveryConfig()
+    emulator: EmulatorConfig = EmulatorConfig()
     seed: int = Field(0, ge=0, description="of noise and drift, until a trial restarts the rig with its own")
     settle_s: float = Field(0.03, ge=0, le=60, description="of the modulator after a new pattern, before the exposure")
     readout_s: float = Field(0.01, ge=0, le=60, description="of a frame, after the exposure")
@@ -96,14 +151,68 @@ class OpticalConfig(RigConfig):
     world: BenchConfig = BenchConfig()
 
     @model_validator(mode="after")
-    def _regions_fit(self) -> OpticalConfig:
+    def _fits(self) -> OpticalConfig:
         _ = self.benches
+        if (self.slm is None) != (self.camera is None):
+            there, lacks = ("camera", "slm") if self.slm is None else ("slm", "camera")
+            raise ValueError(f"{lacks}: is missing, there is a section {there}; give both, or none")
+        if self.slm is None:
+            if self.fidelity == "instruments":
+                raise ValueError("fidelity: instruments needs sections slm and camera with their drivers")
+            return self
+        models = {"slm": self.modulator.model, "camera": self.imager.model}
+        if self.on_instruments and len([model for model in models.values() if model == SIM]) == 1:
+            sim, other = sorted(models, key=lambda section: models[section] != SIM)
+            raise ValueError(
+                f"{sim}.model is sim and {other}.model is {models[other]}, so neither would see the other; correct one "
+                "of them"
+            )
+        region = self.imager.region
+        if region is not None and (min(region[:2]) < 0 or tuple(region[2:]) != self.world.camera_shape):
+            rows, columns = self.world.camera_shape
+            raise ValueError(
+                f"camera.region {list(region)} (top, left, rows, columns) is not one of world.camera_shape, {rows} x "
+                f"{columns} pixels; make them equal"
+            )
         return self
+
+    @property
+    def on_instruments(self) -> bool:
+        """Whether drivers show patterns and read frames."""
+        return self.slm is not None and self.fidelity != "physics"
+
+    @property
+    def modulator(self) -> ModulatorConfig:
+        """The section `slm`."""
+        assert isinstance(self.slm, ModulatorConfig)  # validated
+        return self.slm
+
+    @property
+    def imager(self) -> CameraConfig:
+        """The section `camera`."""
+        assert isinstance(self.camera, CameraConfig)  # validated
+        return self.camera
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the bench is simulated in this process."""
+        return not self.on_instruments or self.modulator.model == SIM
+
+    @property
+    def exposure_s(self) -> float:
+        """Of a frame; that of the camera's section, also where its simulation answers alone."""
+        asked = None if self.camera is None else self.imager.exposure_s
+        return self.world.exposure_s if asked is None else asked
+
+    @property
+    def timing(self) -> BenchTiming:
+        """Of the emulated instruments."""
+        return BenchTiming(readout_s=self.readout_s, **self.emulator.model_dump())
 
     @property
     def benches(self) -> tuple[OpticalParameters, ...]:
         """The bench as each layer uses it: alike but for the input region."""
-        first = self.world.parameters()
+        first = replace(self.world.parameters(), exposure_s=self.exposure_s)
         found = [first]
         for number, region in enumerate(self.more_regions):
             try:
@@ -117,5 +226,16 @@ class OpticalConfig(RigConfig):
         return tuple(found)
 
     def disturbances(self) -> Known:
-        """What can happen to the simulated bench."""
+        """What can happen to the simulated bench.
+
+        Raises
+        ------
+        InputError
+            If the instruments are not simulated here: nobody can tell them of a disturbance.
+        """
+        if not self.simulated:
+            raise InputError(
+                f"rig.slm.model is {self.modulator.model!r}, and what stands behind a modulator that is not simulated "
+                "here cannot be disturbed from here; leave the sections slm and camera out, or set both models to sim"
+            )
         return known(self.world.parameters())

@@ -1,4 +1,4 @@
-"""The layers of the optical rig: regions of one modulator in front of one simulated scatterer and camera."""
+"""The simulated optical bench, and layers that are this bench alone: regions of its modulator."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from labtrain.threads import blas_threads
 
 MAX_BATCH = 1024  # for as many shots at once the world draws a matrix that it does not keep
 
-_UNITS = {"intensity": "full well", "amplitude": "root of full well"}
+UNITS = {"intensity": "full well", "amplitude": "root of full well"}
 
 
 class SimulatedBench:
@@ -89,7 +89,7 @@ class OpticalLayer(Layer):
             n_out=self._world.n_out,
             seconds_per_shot=settle_s + p.exposure_s + readout_s,
             max_batch=MAX_BATCH,
-            y_unit=_UNITS[p.readout],
+            y_unit=UNITS[p.readout],
             fingerprint="optical:" + hashlib.sha256(described.encode()).hexdigest()[:16],
             simulated=True,
             settle_s=settle_s,

@@ -385,6 +385,7 @@ def test_ways_that_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
         "sounddevice": "python -m pip install sounddevice",
         "JACK-Client": 'python -m pip install "labtrain[jack]"',
         "nidaqmx": 'python -m pip install "labtrain[daq]"',
+        "slmsuite": 'python -m pip install "labtrain[optics]"',
     }
 
 

@@ -85,6 +85,8 @@ def test_every_driver_of_labtrain_is_listed_whole() -> None:
         ("keysight-pna", "network analyser"),
         ("open-source-ris", "metasurface"),
         ("audio", "sound"),
+        ("slmsuite-slm", "light modulator"),
+        ("slmsuite-camera", "camera"),
         ("scpi-sensor", "sensor"),
         ("scpi-power-meter", "power meter"),
     ],
@@ -95,6 +97,7 @@ def test_kinds(name: str, kind: str) -> None:
 
 def test_extras() -> None:
     assert (listed("nidaqmx").extra, listed("keysight-pna").extra) == ("daq", "")
+    assert (listed("slmsuite-slm").extra, listed("slmsuite-camera").extra) == ("optics", "optics")
 
 
 def test_a_driver_of_another_package(plugin: None) -> None:
@@ -188,6 +191,8 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
         ("Siglent Technologies,SNA5012A,1,2", ["siglent-sna"]),
         ("vna-v", ["nanovna-v2"]),
         ("power meter", ["scpi-power-meter"]),
+        ("Holoeye", ["slmsuite-slm"]),
+        ("basler", ["slmsuite-camera"]),
         ("M5180", ["copper-mountain"]),
         ("nothing", []),
         ("-", []),
@@ -232,7 +237,7 @@ def test_on_a_screen_words_stay_whole(width: int) -> None:
     words = {word for driver in driver_list() for word in f"{driver.name} {driver.models} {driver.tried_on}".split()}
     assert not words - set(" ".join(told).split())
     assert [line.strip() for line in told if re.fullmatch(r"[a-z ]+?\s*", line) and line[0] != " "][1:] == [
-        "network analyser", "metasurface", "sound", "power meter", "sensor"
+        "network analyser", "metasurface", "sound", "light modulator", "camera", "power meter", "sensor"
     ]  # fmt: skip
 
 

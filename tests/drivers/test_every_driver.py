@@ -11,7 +11,11 @@ import pytest
 from labtrain import registry
 from labtrain.config import Registered
 from labtrain.drivers.device import Device, DeviceConfig
+from labtrain.drivers.frames import Camera, Frames, Slm
+from labtrain.drivers.frames_device import FramesDevice
+from labtrain.drivers.image_camera import CameraConfig, ImageCamera
 from labtrain.drivers.instrument import Command, Instrument, InstrumentConfig
+from labtrain.drivers.light_modulator import ModulatorConfig
 from labtrain.drivers.link import Link
 from labtrain.drivers.metasurface.vendor import VendorConfig, VendorMetasurface
 from labtrain.drivers.scpi import integer
@@ -35,15 +39,17 @@ def commands(*, settable: bool = False) -> list[Any]:
 
 
 def driver(name: str) -> type[Device]:
-    """What is registered: on a link, on a sample stream, or behind a manufacturer's library; no fourth kind."""
+    """What is registered: on a link, a sample stream, frames, or behind a manufacturer's library; no fifth kind."""
     found = registry.resolve("drivers", name)
-    assert isinstance(found, type) and issubclass(found, Instrument | SoundInterface | VendorMetasurface)
+    assert isinstance(found, type) and issubclass(found, Instrument | SoundInterface | FramesDevice | VendorMetasurface)
     return found
 
 
 def config_base(name: str) -> type[DeviceConfig]:
     """Base of the Configs of its kind."""
     cls = driver(name)
+    if issubclass(cls, FramesDevice):
+        return CameraConfig if issubclass(cls, ImageCamera) else ModulatorConfig
     return (
         InstrumentConfig
         if issubclass(cls, Instrument)
@@ -74,12 +80,20 @@ UnusableStream: type[SampleStream] = type(
 )
 
 
+def unusable_frames(kind: type[Frames]) -> type[Frames]:
+    touch = {*methods(Frames), *methods(kind)} - {"emulated"}
+    return type(f"Unusable{kind.__name__}", (kind,), {**dict.fromkeys(touch, touched), "emulated": False})
+
+
 def make(name: str) -> Device:
     cls, clock = driver(name), Untouchable()
     if issubclass(cls, Instrument):
         return cls(UnusableLink(name, "nowhere", clock), cls.Config(), clock)
     if issubclass(cls, VendorMetasurface):
         return cls(name, touched, cls.Config(), clock)
+    if issubclass(cls, FramesDevice):
+        frames = unusable_frames(Camera if issubclass(cls, ImageCamera) else Slm)
+        return cls(frames(name, "nowhere", clock), cls.Config(), clock)
     assert issubclass(cls, SoundInterface)
     stream = UnusableStream(name, "nowhere", clock, rate_hz=48_000.0, n_out=4, n_in=4)
     config = cls.Config()
@@ -109,7 +123,7 @@ def test_its_config_is_its_own_and_described(name: str) -> None:
     assert isinstance(config, type) and issubclass(config, config_base(name)), "a nested Config of its own"
     undescribed = [key for key, field in config.model_fields.items() if not field.description and key != "driver"]
     assert undescribed == []
-    where = "device" if issubclass(cls, SoundInterface) else "address"
+    where = "device" if issubclass(cls, SoundInterface) else "model" if issubclass(cls, FramesDevice) else "address"
     assert getattr(config(), where) == "sim", "defaults for everything, so that a dry run needs no keys"
 
 
@@ -161,7 +175,7 @@ def test_a_command_that_sets_says_what_is_allowed(cls: type[Instrument], command
 @every_driver
 def test_its_emulator_exists(name: str) -> None:
     cls = driver(name)
-    if issubclass(cls, SoundInterface):
+    if issubclass(cls, SoundInterface | FramesDevice):  # their emulators are handed their world by the rig
         return
     assert cls.EMULATOR, "something that stands in at address: sim"
     emulator = registry.emulator_of(cls)

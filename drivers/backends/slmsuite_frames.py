@@ -1,0 +1,228 @@
+"""Modulators and cameras that slmsuite supports, and all that touches an object of slmsuite.
+
+Levels are shown as they are: slmsuite's own conversion from phase to levels, with its sign and its look-up table, is
+left out, and so are its averaging, its repetitions and its waiting. What it would clip in silence is asked before.
+
+**Tried on slmsuite's simulated devices alone.** To be checked first on hardware: whether `flush` empties the buffer of
+this camera (labtrain commissioning finds out), how long `set_phase` blocks, whether the window of interest moves.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import numpy as np
+
+from labtrain.clock import Clock
+from labtrain.drivers.backends.slmsuite_models import Kind, check_options, ending, find_class, simulated
+from labtrain.drivers.frames import Camera, Counts, Frames, Slm
+from labtrain.errors import InputError, InstrumentError, LabtrainError, LinkClosed, LinkRefused, LinkTimeout
+
+T = TypeVar("T")
+
+TOP_BITS = 16  # more are no uint16
+
+
+class _Object:
+    """An object of slmsuite: made, called and closed, with whatever it raises in one sentence."""
+
+    def __init__(self, kind: Kind, frames: Frames, model: str, options: Mapping[str, Any]) -> None:
+        self._kind, self._frames, self._model, self._options = kind, frames, model, dict(options)
+        self._class: type[Any] | None = None
+        self.made: Any = None
+
+    @property
+    def simulated(self) -> bool:
+        return self._class is not None and simulated(self._class)
+
+    def check(self) -> None:
+        """Find the class and compare the options with what it takes; nothing is opened."""
+        section = f"rig.{self._frames.who}"
+        self._class = find_class(self._kind, self._model, self._frames.name, f"{section}.model")
+        check_options(self._kind, self._class, self._options, self._frames.name, f"{section}.options")
+
+    def make(self) -> Any:
+        """The object, which opens the device."""
+        self.check()
+        assert self._class is not None
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self.made = self._class(**self._options)
+        except Exception as error:  # a maker's library may raise anything
+            who = self._frames.who
+            raise LinkRefused(
+                f"{self._frames.name}: {self._class.__name__} of slmsuite did not open: {ending(error)}; check that it "
+                f"is switched on and connected, that its maker's software is installed, and rig.{who}.options"
+            ) from error
+        return self.made
+
+    def call(self, what: str, act: Callable[[], T]) -> T:
+        """What an act of the object gives."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return act()
+        except LabtrainError:
+            raise
+        except Exception as error:
+            text, name = ending(error), self._frames.name
+            if isinstance(error, TimeoutError) or "timeout" in text.lower() or "timed out" in text.lower():
+                raise LinkTimeout(f"{name}: {what} took longer than allowed: {text}; check its connection") from error
+            raise LinkClosed(f"{name}: {what} failed, its library says: {text}; check its connection") from error
+
+    def close(self) -> None:
+        made, self.made = self.made, None
+        if made is not None:
+            self.call("closing", made.close)
+
+    def identity(self) -> str:
+        rows, columns = self._frames.shape
+        return f"{type(self.made).__name__} {self.made.name}, {rows} x {columns} pixels of {self.made.bitdepth} bits"
+
+
+class SlmsuiteSlm(Slm):
+    """A modulator.
+
+    Parameters
+    ----------
+    who, clock, timeout_s
+        As of Frames.
+    model : str
+        As labtrain.drivers.backends.slmsuite_models knows it.
+    options : mapping
+        Arguments of its class.
+    """
+
+    def __init__(self, who: str, model: str, clock: Clock, *, options: Mapping[str, Any], **keys: Any) -> None:
+        super().__init__(who, model, clock, **keys)
+        self._object = _Object("slm", self, model, options)
+
+    def check(self) -> None:
+        """Find the class, and compare the options with its arguments; nothing is opened."""
+        self._object.check()
+
+    @property
+    def emulated(self) -> bool:
+        return self._object.simulated
+
+    def _open(self) -> str:
+        made = self._object.make()
+        self.shape = int(made.shape[0]), int(made.shape[1])
+        self.levels = int(made.bitresolution)
+        # phase_scaling is the wavelength in use over the one at which all levels make a turn.
+        self.radians = 2.0 * np.pi / float(made.phase_scaling) * (self.levels - 1) / self.levels
+        return self._object.identity()
+
+    def _close(self) -> None:
+        self._object.close()
+
+    def _show(self, levels: Counts) -> None:
+        slm = self._object.made
+        # Integers of its own type are shown as they are.
+        self._object.call("a pattern", lambda: slm.set_phase(levels.astype(slm.dtype), settle=False))
+
+
+class SlmsuiteCamera(Camera):
+    """A camera; arguments as of SlmsuiteSlm.
+
+    Parameters
+    ----------
+    region : (top, left, rows, columns), optional
+        Of its pixels; all by default.
+    """
+
+    def __init__(
+        self,
+        who: str,
+        model: str,
+        clock: Clock,
+        *,
+        options: Mapping[str, Any],
+        region: tuple[int, int, int, int] | None = None,
+        **keys: Any,
+    ) -> None:
+        super().__init__(who, model, clock, **keys)
+        self._object = _Object("camera", self, model, options)
+        self._region = region
+        self._cut: tuple[slice, slice] = (slice(None), slice(None))
+
+    def check(self) -> None:
+        """As of SlmsuiteSlm."""
+        self._object.check()
+
+    @property
+    def emulated(self) -> bool:
+        return self._object.simulated
+
+    def _open(self) -> str:
+        camera = self._object.make()
+        try:
+            return self._set_up(camera)
+        except BaseException:
+            with suppress(Exception):
+                self._object.close()
+            raise
+
+    def _set_up(self, camera: Any) -> str:
+        if not 1 <= camera.bitdepth <= TOP_BITS:
+            raise InputError(f"{self.name}: its pixels have {camera.bitdepth} bits, allowed 1 to {TOP_BITS}")
+        camera.capture_attempts = 1  # what is repeated is told
+        self.top_count = 2 ** int(camera.bitdepth) - 1
+        if camera.exposure_bounds_s is not None:
+            shortest, longest = (float(bound) for bound in camera.exposure_bounds_s)
+            self.exposure_bounds_s = (shortest, longest)
+        self.exposure_s = float(camera.exposure_s)
+        self.shape = int(camera.shape[0]), int(camera.shape[1])
+        identity = self._object.identity()  # of the whole sensor
+        if self._region is not None:
+            self._look_at(camera, self._region)
+        return identity
+
+    def _look_at(self, camera: Any, region: tuple[int, int, int, int]) -> None:
+        """Read this region alone; what the camera reads beyond it is cut off."""
+        top, left, rows, columns = region
+        high, wide = (int(side) for side in camera.sensor_shape)
+        if top + rows > high or left + columns > wide:
+            raise InputError(
+                f"{self.name}: asked region {list(region)} (top, left, rows, columns), its sensor has {high} x {wide} "
+                f"pixels; set rig.{self.who}.region"
+            )
+        x, w, y, h = self._object.call("its window", lambda: camera.set_woi((left, columns, top, rows)))
+        if y > top or x > left or y + h < top + rows or x + w < left + columns:
+            raise InputError(
+                f"{self.name}: asked region {list(region)} (top, left, rows, columns), it reads {[y, x, h, w]}, which "
+                f"does not contain it; set rig.{self.who}.region to one that its window can have"
+            )
+        self._cut = (slice(top - y, top - y + rows), slice(left - x, left - x + columns))
+        self.shape = rows, columns
+
+    def _close(self) -> None:
+        self._object.close()
+
+    def _expose(self, exposure_s: float) -> float:
+        return float(self._object.call("setting the exposure", lambda: self._object.made.set_exposure(exposure_s)))
+
+    def _frame(self) -> Counts:
+        camera = self._object.made
+        frame = np.asarray(
+            self._object.call("a frame", lambda: camera.get_image(self.timeout_s, averaging=False, hdr=False))
+        )
+        if frame.ndim != 2:
+            raise InstrumentError(f"{self.name}: a frame of shape {frame.shape} came, needed (rows, columns)")
+        frame = frame[self._cut]
+        if frame.shape != self.shape:
+            raise InstrumentError(f"{self.name}: a frame of shape {frame.shape} came, needed {self.shape}")
+        whole = frame.dtype.kind in "iu" or bool((frame == np.rint(frame)).all())
+        if not whole or not (float(frame.min()) >= 0 and float(frame.max()) <= self.top_count):
+            raise InstrumentError(
+                f"{self.name}: a frame with counts from {frame.min():g} to {frame.max():g} came, needed whole numbers "
+                f"from 0 to {self.top_count}; check the number of bits in rig.{self.who}.options"
+            )
+        return frame.astype(np.uint16)
+
+    def _flush(self) -> None:
+        self._object.call("flushing", self._object.made.flush)

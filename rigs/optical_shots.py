@@ -1,0 +1,136 @@
+"""The shot protocol of modulator and camera: for each pattern what was seen, or why it is not to be trusted.
+
+    show -> settle -> flush, throw old frames away -> read frames -> judge
+
+Nobody tells which pattern a frame shows. It is made sure by waiting (`settle_s` behind the writing of a pattern) and by
+leaving out every frame that may have begun before: those that the camera kept, and the one that was being exposed. That
+this is enough on this rig is found out when it is commissioned (:mod:`labtrain.rigs.optical_commissioning`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labtrain.clock import Clock
+from labtrain.drivers.image_camera import ImageCamera
+from labtrain.drivers.light_modulator import LightModulator
+from labtrain.limits import shown
+from labtrain.rigs.saturation import fitting_exposure, full_pixels
+
+Array = NDArray[np.float64]
+Counts = NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was seen of one pattern.
+
+    Parameters
+    ----------
+    frames : ndarray, (frames, rows, columns), uint16
+    fault : str
+        Why it is bad; empty for a good one.
+    """
+
+    frames: Counts
+    fault: str
+
+    @property
+    def counts(self) -> Array:
+        """Their mean, (rows, columns)."""
+        return np.asarray(self.frames.mean(axis=0, dtype=np.float64))
+
+
+class ShotProtocol:
+    """Shows patterns on an opened modulator and reads an opened camera.
+
+    Parameters
+    ----------
+    slm : LightModulator
+        Arranged.
+    camera : ImageCamera
+    settle_s : float
+        Between writing a pattern and the first frame that may count.
+    least_light : float
+        Share of the light at commissioning that a good reading has.
+    clock : Clock
+
+    Attributes
+    ----------
+    dark : ndarray, (rows, columns), or None
+        Mean counts without light, once they are known.
+    light : float
+        Mean counts above them at commissioning; 0: not known.
+    """
+
+    def __init__(
+        self, slm: LightModulator, camera: ImageCamera, settle_s: float, least_light: float, clock: Clock
+    ) -> None:
+        self.slm, self.camera, self.clock = slm, camera, clock
+        self._settle_s, self._least = settle_s, least_light
+        self.dark: Array | None = None
+        self.light = 0.0
+        self._last: tuple[NDArray[Any], Counts] | None = None  # pattern and frame before
+
+    def forget(self) -> None:
+        """The instruments were opened again: nothing is known of what they show."""
+        self._last = None
+
+    def see(self, pattern: NDArray[np.integer], frames: int) -> Counts:
+        """Frames (frames, rows, columns) of one pattern (rows, columns) of steps, not judged.
+
+        Raises
+        ------
+        LinkError
+            If an instrument fails.
+        """
+        self.slm.show(pattern)
+        self.clock.sleep(self._settle_s)
+        return self.camera.new_frames(frames)
+
+    def take(self, pattern: NDArray[np.integer]) -> Reading:
+        """The configured number of frames of one pattern, judged; raises as :meth:`see`."""
+        frames = self.see(pattern, self.camera.config.frames)
+        fault = self.saturation(frames) or self._frozen(pattern, frames) or self._dark(frames)
+        if not fault:  # a repetition is compared with the good one before, too
+            self._last = np.array(pattern), frames[-1]
+        return Reading(frames, fault)
+
+    def saturation(self, frames: Counts) -> str:
+        """Why frames (n, rows, columns) of one pattern are too bright; empty if they are not."""
+        camera = self.camera
+        full, pixels = full_pixels(frames, camera.top_count), frames[0].size
+        if full <= camera.config.saturated * pixels:
+            return ""
+        dark = 0.0 if self.dark is None else self.dark
+        fits_s = fitting_exposure(frames, dark, camera.top_count, camera.exposure_s)
+        return (
+            f"{full} of {pixels} pixels are full ({100 * full / pixels:.3g} %, allowed "
+            f"{100 * camera.config.saturated:g} %) at an exposure of {shown(camera.exposure_s, 's')}, about "
+            f"{shown(float(f'{fits_s:.2g}'), 's')} would do; set rig.{camera.who}.exposure_s"
+        )
+
+    def _frozen(self, pattern: NDArray[np.integer], frames: Counts) -> str:
+        if self._last is None or np.array_equal(self._last[0], pattern):
+            return ""
+        if not np.array_equal(self._last[1], frames[0]):
+            return ""
+        return (
+            "the frame of this pattern is that of the pattern before, bit for bit: it is an old one; raise "
+            f"rig.{self.camera.who}.stale_frames, or check that the camera is running"
+        )
+
+    def _dark(self, frames: Counts) -> str:
+        if self.dark is None or self.light <= 0:
+            return ""
+        light = float((frames.mean(axis=0) - self.dark).mean())
+        if light >= self._least * self.light:
+            return ""
+        return (
+            f"{light:.3g} counts of light came, {self.light:.3g} did when the rig was commissioned (allowed "
+            f"{self._least:g} of it, rig.least_light); is the laser off, a shutter closed?"
+        )

@@ -1,0 +1,46 @@
+"""Full pixels: how many there are, and which exposure would leave few."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MARGIN = 0.8  # of the exposure at which just as many pixels as allowed are full
+BLIND = 0.1  # of the exposure, where too many pixels are full to tell
+
+
+def full_pixels(frames: NDArray[Any], top_count: int) -> int:
+    """Pixels that are full in at least one of the frames (n, rows, columns)."""
+    return int((frames >= top_count).any(axis=0).sum())
+
+
+def fitting_exposure(frames: NDArray[Any], dark: NDArray[Any] | float, top_count: int, exposure_s: float) -> float:
+    """Exposure at which one pixel in a thousand of speckle would be full, less a margin, from frames at another one.
+
+    Intensities of speckle are distributed exponentially: of pixels above a share q of all, the least bright has -ln q
+    times the mean. So the mean follows from any quantile that is not full itself; the brightest such one is taken, for
+    what is not quite speckle. The estimate is rough where most pixels are full.
+
+    Parameters
+    ----------
+    frames : ndarray, (n, rows, columns)
+    dark : ndarray, (rows, columns), or a number
+        Counts without light.
+    top_count : int
+    exposure_s : float
+        Of the frames.
+    """
+    light = np.sort((np.asarray(frames, dtype=np.float64) - dark).ravel())
+    full = float(np.mean(np.asarray(frames) >= top_count))
+    room = top_count - float(np.mean(dark))
+    share = max(2.0 * full, 0.001)  # above the quantile that is looked at
+    if share >= 0.9:
+        return BLIND * exposure_s
+    quantile = float(light[min(int((1.0 - share) * len(light)), len(light) - 1)])
+    if quantile <= 0:
+        return exposure_s
+    mean = quantile / -math.log(share)
+    return MARGIN * exposure_s * room / (mean * -math.log(0.001))
