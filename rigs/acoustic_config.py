@@ -74,6 +74,8 @@ class ConverterConfig(Section):
 class AcousticConfig(RigConfig):
     """Settings of the acoustic rig; what is not named here is as in AcousticParameters."""
 
+    PARTS = ("audio", "amplifiers", "other")
+
     type: Literal["acoustic"]
     fidelity: Literal["physics", "instruments"] | None = Field(
         None,

@@ -106,6 +106,8 @@ class CommissionConfig(Section):
 class MicrowaveConfig(RigConfig):
     """Settings of the microwave rig."""
 
+    PARTS = ("vna", "metasurface", "amplifier", "other")
+
     type: Literal["microwave"]
     fidelity: Literal["instruments", "physics"] = Field(
         "instruments", description="physics: the simulated room itself answers, whatever the addresses say"

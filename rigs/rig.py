@@ -11,7 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import Discriminator, Field, Tag, field_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, field_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from labtrain.clock import Clock
 from labtrain.config import Registered, Section
@@ -23,6 +24,7 @@ from labtrain.drivers.sensors.sensor import PowerMeter
 from labtrain.drivers.trace import Trace
 from labtrain.errors import InputError, InstrumentError
 from labtrain.layer import Array, Layer, Shots, ShotSink, Wrapper
+from labtrain.limits import did_you_mean
 from labtrain.registry import resolve
 from labtrain.rigs.power import RigPower
 from labtrain.rigs.rack import Rack
@@ -42,6 +44,9 @@ Watts = Annotated[
 class RigConfig(Section):
     """Keys that every rig's Config has."""
 
+    PARTS: ClassVar[tuple[str, ...]] = ()
+    """Parts whose watts may be stated one by one; empty: of any names."""
+
     repeats: int = Field(1, ge=1, description="shots averaged for each drive; each costs its time")
     power_meter: Annotated[DeviceConfig, Registered("drivers", "driver", PowerMeter, "a power meter")] | None = Field(
         None, description="a power meter in the rig's supply, whose joules are kept with a run"
@@ -55,7 +60,14 @@ class RigConfig(Section):
     def _has_parts(cls, watts: float | dict[str, float] | None) -> float | dict[str, float] | None:
         if watts == {}:
             raise ValueError("names no part; give parts with their watts, one number for all, or leave it out")
+        if isinstance(watts, dict) and cls.PARTS and (unknown := [name for name in watts if name not in cls.PARTS]):
+            raise ValidationError.from_exception_data("watts", [cls._no_part(name) for name in unknown])
         return watts
+
+    @classmethod
+    def _no_part(cls, name: str) -> InitErrorDetails:
+        told = f"this rig has no such part, known: {', '.join(cls.PARTS)}{did_you_mean(name, cls.PARTS)}"
+        return {"type": PydanticCustomError("part", "{told}", {"told": told}), "loc": (name,), "input": name}
 
     @property
     def total_watts(self) -> float:

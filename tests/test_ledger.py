@@ -143,6 +143,11 @@ def test_kinds_of_joules_are_never_added() -> None:
         ("rig.watts=much", "'much' is not allowed, must be a number"),
         ("rig.watts={vna: 0}", "rig.watts.vna: 0 is not allowed, must be greater than 0"),
         ("rig.watts={}", "names no part; give parts with their watts, one number for all, or leave it out"),
+        (
+            "rig.watts={vna: 55, metasurfaces: 2}",
+            "rig.watts.metasurfaces: this rig has no such part, known: vna, metasurface, amplifier, other "
+            "(did you mean metasurface?)",
+        ),
         ("rig.watts=1e308", "1e+308 is not allowed, must be at most 1000000000"),
         ("run.computer_watts=1e308", "1e+308 is not allowed, must be at most 1000000000"),
         ("run.computer_watts=0", "0 is not allowed, must be greater than 0"),
@@ -152,6 +157,20 @@ def test_watts_that_are_none(setting: str, told: str) -> None:
     with pytest.raises(ConfigError) as caught:
         loads(PARITY.read_text(), Experiment, PARITY, [setting])
     assert str(caught.value) == f"--set {setting}: {told}"
+
+
+def test_a_part_that_a_rig_does_not_have_is_refused_with_its_line() -> None:
+    toy = "rig:\n  type: {}\n{}dataset: {{type: parity}}\ntraining: {{method: phyll}}\n"
+    for kind, more, told in (
+        ("acoustic", "", ["toy.yaml:5: rig.watts.vna: this rig has no such part, known: audio, amplifiers, other"]),
+        ("recorded", "  pairs: pairs.npz\n", []),  # of whichever rig it was recorded on
+    ):
+        try:
+            loads(toy.format(kind, more + "  watts:\n    other: 2\n    vna: 55\n"), Experiment, "toy.yaml")
+            found = []
+        except ConfigError as error:
+            found = str(error).splitlines()
+        assert found == told
 
 
 @pytest.mark.parametrize(("watts", "total"), [("57.5", 57.5), ("{vna: 55, metasurface: 2.5}", 57.5), ("null", 0.0)])
