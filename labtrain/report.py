@@ -190,6 +190,7 @@ def plan_table(plan: dict[str, Any]) -> RenderableType:
     named = (("train_rows", "training"), ("validation_rows", "validation"), ("test_rows", "test"))
     parts = ", ".join(f"{plan[key]:,} {name}" for key, name in named if plan[key])
     dead = ", ".join(map(str, plan.get("dead_inputs", ())))
+    measuring = "of the rig while it measures; pauses and computer come on top"
     return _facts(
         [
             *([("dead inputs", f"{dead} reach no output")] if dead else []),
@@ -198,7 +199,10 @@ def plan_table(plan: dict[str, Any]) -> RenderableType:
             ("shots, at most", f"{shots:,} = {sums}"),
             ("time per shot", f"{1e3 * each:,.3g} ms" if each > 0 else "-"),
             ("time, at most", time),
-            *(("energy, at most", f"{short(j)} J {kind}") for kind, j in (plan.get("energy_j") or {}).items()),
+            *(
+                ("energy, at most", f"{short(joules)} J {kind}, {measuring}")
+                for kind, joules in (plan.get("energy_j") or {}).items()
+            ),
             ("disk, about", f"{size(plan['disk_bytes'])} for the shots alone; checkpoints and figures come on top"),
         ]
     )

@@ -307,7 +307,8 @@ def test_a_plan_tells_joules(whole: Path) -> None:
     # Commissioning is planned too, and no cost of a trial.
     planned = plan["energy_j"]["estimated"] * (1 - plan["shots_commission"] / (192 + plan["shots_commission"]))
     assert planned == pytest.approx(told(whole)["energy_j"]["estimated"])
-    assert f"energy, at most {short(plan['energy_j']['estimated'])} J estimated" in words(plan_table(plan))
+    told_of = "J estimated, of the rig while it measures; pauses and computer come on top"
+    assert f"energy, at most {short(plan['energy_j']['estimated'])} {told_of}" in words(plan_table(plan))
     assert jobs.plan(experiment.load(loaded.source, ["rig.watts=null"]))["energy_j"] is None
 
 
