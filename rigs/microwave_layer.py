@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from labtrain.errors import InputError
 from labtrain.layer import Array, Integers, Layer, LayerInfo, Shots, check_drive
 from labtrain.rigs.microwave_bench import BLOCK, Bench, RoomBench
 from labtrain.rigs.microwave_readout import Readout
 from labtrain.rigs.pixel_code import PixelCode
+from labtrain.sim.vectors import check_vectors
 
 
 class MicrowaveLayer(Layer):
@@ -57,12 +57,8 @@ class MicrowaveLayer(Layer):
         """
         if not isinstance(self._bench, RoomBench):
             return super().vjp(x, dy)
-        drive, vector = check_drive(x, self.code.n_in, self.name), np.asarray(dy, dtype=np.float64)
-        if vector.shape != (len(drive), self._readout.n_out):
-            raise InputError(
-                f"{self.name}: the vector of the product has shape {vector.shape}, needed "
-                f"{(len(drive), self._readout.n_out)}"
-            )
+        drive = check_drive(x, self.code.n_in, self.name)
+        vector = check_vectors(dy, len(drive), self._readout.n_out, self.name)
         dx = np.empty_like(drive)
         if not len(drive):
             return dx  # whether it has a derivative may be asked before commissioning gives its outputs a scale

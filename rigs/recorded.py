@@ -23,6 +23,7 @@ from labtrain.rigs.rig import Rig, RigConfig
 from labtrain.sim.channels import Channels, known
 from labtrain.sim.disturbances import Known
 from labtrain.sim.noise import philox
+from labtrain.sim.vectors import check_vectors
 from labtrain.twin import Twin, WaveTwin, check_pairs, judge, load_twin
 
 _BLOCK = 256  # shots that share one counter of the noise; also the largest chunk handed out
@@ -240,7 +241,8 @@ class RecordedLayer(Layer):
         """That of the twin, through what disturbances have made of drives and responses."""
         to_inputs, to_outputs = self.channels.matrices(self.shot)
         drive = check_drive(x, self._info.n_in, self.name) @ to_inputs
-        back: Array = self._twin.vjp(drive, np.asarray(dy) @ to_outputs.T) @ to_inputs.T
+        vectors = check_vectors(dy, len(drive), self._info.n_out, self.name)
+        back: Array = self._twin.vjp(drive, vectors @ to_outputs.T) @ to_inputs.T
         return back
 
     def state(self) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from labtrain.sim.harmonic_balance import Balance
 from labtrain.sim.held_air import HeldAir
 from labtrain.sim.modes import CavityModes, Disc, cavity_modes
 from labtrain.sim.noise import DRIFT, NOISE, REFERENCE, block_normals, philox, random_walk
+from labtrain.sim.vectors import check_vectors
 
 __all__ = ["BLOCK", "AcousticParameters", "AcousticWorld", "HeldAir"]
 
@@ -134,9 +135,8 @@ class AcousticWorld:
         MeasurementError
             If the answer to a row, or its derivative, is not found; names the row.
         """
-        rows, vectors = _checked("drive", drive, self.n_in), _checked("dy", dy, self.n_out)
-        if len(rows) != len(vectors):
-            raise InputError(f"acoustic world: {len(rows)} drives and {len(vectors)} rows of dy; each drive needs one")
+        rows = _checked("drive", drive, self.n_in)
+        vectors = _checked("dy", check_vectors(dy, len(rows), self.n_out, "acoustic world"), self.n_out)
         air, tones, dx = self.air(shot), len(self.parameters.tone_bins), np.empty_like(rows)
         for first in range(0, len(rows), TOGETHER):
             part = slice(first, first + TOGETHER)

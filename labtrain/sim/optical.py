@@ -21,6 +21,7 @@ from labtrain.sim.optics.disturbances import Altered, altered, known, own
 from labtrain.sim.optics.parameters import OpticalParameters
 from labtrain.sim.optics.scatterers import BLOCK
 from labtrain.sim.optics.wander import HOLD
+from labtrain.sim.vectors import check_vectors
 
 __all__ = ["BLOCK", "HOLD", "OpticalParameters", "OpticalWorld"]
 
@@ -135,9 +136,8 @@ class OpticalWorld:
         InputError
             If drives or derivatives do not fit.
         """
-        rows, back = self._drives(drive), np.asarray(dy, dtype=np.float64)
-        if back.shape != (len(rows), self.n_out):
-            raise InputError(f"optical world: derivative of shape {back.shape} is not ({len(rows)}, {self.n_out})")
+        rows = self._drives(drive)
+        back = check_vectors(dy, len(rows), self.n_out, "optical world")
         exposure_s, moment = self._exposure(exposure_s), self._at(_shot(shot))
         found = np.empty((len(rows), self.n_in))
         for start in range(0, len(rows), self._bench.shots_at_once):

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from labtrain.errors import DataError, InputError
 from labtrain.layer import Array, LayerInfo, PhysicalLayer
+from labtrain.sim.vectors import check_vectors
 from labtrain.twins.cost import FitCost
 
 _LOG = logging.getLogger("labtrain")
@@ -110,11 +111,9 @@ def check_drives(twin: Twin, x: ArrayLike, dy: ArrayLike | None = None) -> tuple
     drive = np.asarray(x, dtype=np.float64)
     if drive.ndim != 2 or drive.shape[1] != twin.n_in:
         raise InputError(f"twin: drive has shape {drive.shape}, needed (rows, {twin.n_in})")
-    needed = (len(drive), twin.n_out)
-    vector = np.zeros(needed) if dy is None else np.asarray(dy, dtype=np.float64)
-    if vector.shape != needed:
-        raise InputError(f"twin: the vector of the product has shape {vector.shape}, needed {needed}")
-    return drive, vector
+    if dy is None:
+        return drive, np.zeros((len(drive), twin.n_out))
+    return drive, check_vectors(dy, len(drive), twin.n_out, "twin")
 
 
 def check_layer(twin: Twin, info: LayerInfo, who: str, of: str, error: type[InputError] = InputError) -> None:

@@ -237,3 +237,5 @@ def test_its_derivative_is_that_of_the_disturbed_answers(rig):
         shot = opened.next_shot
         np.testing.assert_allclose(layer.vjp(x, along), slopes, rtol=1e-5, atol=1e-8)
         assert opened.next_shot == shot  # a derivative costs none
+        with pytest.raises(InputError, match=r"^recorded: the vector of the product has shape \(2, \d\), needed \(3, "):
+            layer.vjp(x, along[:2])

@@ -148,9 +148,9 @@ def test_an_adjoint_that_does_not_converge_is_no_answer(world, monkeypatch):
     ("x", "dy", "message"),
     [
         (X[:3, :19], DY[:3], r"drive of shape \(3, 19\) is not \(shots, 20\) of finite numbers"),
-        (X[:3], DY[:3, :19], r"dy of shape \(3, 19\) is not \(shots, 20\) of finite numbers"),
+        (X[:3], DY[:3, :19], r"the vector of the product has shape \(3, 19\), needed \(3, 20\)"),
         (X[:3], DY[:3] * np.nan, r"dy of shape \(3, 20\) is not \(shots, 20\) of finite numbers"),
-        (X[:3], DY[:2], "3 drives and 2 rows of dy; each drive needs one"),
+        (X[:3], DY[:2], r"the vector of the product has shape \(2, 20\), needed \(3, 20\)"),
     ],
 )
 def test_vectors_that_do_not_fit_are_refused(world, x, dy, message):

@@ -601,7 +601,7 @@ def test_what_does_not_fit_the_bench_is_refused():
     assert world.respond(good[:0], 0).shape == (0, 72)
     with pytest.raises(InputError, match=r"are not \(shots, 6, 7\) of whole numbers 0 to 255"):
         world.frames(np.full((1, 6, 7), 256), 0)
-    with pytest.raises(InputError, match=r"derivative of shape \(2, 42\) is not \(2, 72\)"):
+    with pytest.raises(InputError, match=r"the vector of the product has shape \(2, 42\), needed \(2, 72\)"):
         world.vjp(good, good)
     with pytest.raises(InputError, match="asked shot -1"):
         world.respond(good, -1)
