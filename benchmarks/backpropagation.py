@@ -26,10 +26,10 @@ from common import ROOT, load, percent, show
 from rich.console import Console
 from rich.progress import track
 
-from labtrain.datasets import split
+from labtrain.comparison import share_of_test
 from labtrain.jobs import open_rig
 from labtrain.statistics import interval
-from labtrain.trial import Trial, load_table
+from labtrain.trial import Trial
 
 TUNING = 100  # first seed of the splits on which candidates are tried
 RESULTS = ROOT / "build" / "backpropagation.json"
@@ -41,13 +41,6 @@ def accuracy(config: str, candidate: Candidate, seed: int) -> tuple[float, int]:
     with open_rig(what) as rig:
         verdict = Trial.begin(what, rig, seed).fit().test()
     return verdict.accuracy, verdict.train_cost.shots
-
-
-def share_of_test(config: str, candidate: Candidate) -> float:
-    """n_test / n_train of a cell."""
-    what = load(config, *candidate, "ablations=[]")
-    parts = split(load_table(what), what.dataset, 0)
-    return len(parts.test) / len(parts.train)
 
 
 class Kept:
@@ -108,7 +101,7 @@ def rows(kept: Kept, names: Sequence[str], splits: int, processes: int) -> Itera
                 "accuracies": [a for a, _ in found],
                 "shots": found[0][1],
             }
-            share = share_of_test(cell.config, candidate)
+            share = share_of_test(load(cell.config, *candidate, "ablations=[]", f"trials.count={splits}"))
         ours, ideal = (row[method]["accuracies"] for method in METHODS)
         row["difference"], row["half"] = interval([a - b for a, b in zip(ours, ideal, strict=True)], share)
         yield row
