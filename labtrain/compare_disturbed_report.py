@@ -6,12 +6,11 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Group, RenderableType
-from rich.text import Text
+from rich.console import RenderableType
 
-from labtrain.compare_report import results_table, shots_told, with_half
+from labtrain.compare_report import means, results_table, shots_told, some_never, tables_and_notes, with_half
 from labtrain.formatting import points, short
-from labtrain.plots import INK, MIDDLE, empty_figure, save
+from labtrain.plots import INK, MIDDLE, empty_figure, pale_grid, save, within_percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +22,7 @@ COLUMNS = 3  # panels side by side
 
 def disturbed_table(found: dict[str, Any]) -> RenderableType:
     """The rows of :func:`labtrain.compare_disturbed.compare`: before, at and after, beside a training from scratch."""
-    disturbed, trials = found["disturbed"], found["trials"]
+    disturbed = found["disturbed"]
     accuracy = results_table("before", "at", "dip", "after", "from\nscratch", "after minus\nscratch")
     shots = results_table("back at\nthe level", "from scratch\nto the same", "all shots,\nafter", "all shots,\nscratch")
     for row in disturbed["methods"]:
@@ -37,14 +36,11 @@ def disturbed_table(found: dict[str, Any]) -> RenderableType:
         shots.add_row(name, *reached, short(row["shots_after"]), short(row["shots_scratch"]))
     notes = [
         f"The change: {'; '.join(_change(one) for one in disturbed['changes'])}.",
-        f"Test accuracies in %, means over {trials} trial{'s' * (trials != 1)}"
-        + (", ± half of a 95 % interval, corrected for overlapping splits." if trials > 1 else "; spread unknown."),
+        f"Test accuracies in %, means over {means(found['trials'])}",
         "At: the network as it was, on the changed rig. After: trained on there. From scratch: fresh weights there.",
         *_shots_notes(found),
     ]
-    problems = [f"{row['name']}: {row['problem']}" for row in disturbed["methods"] if row["problem"]]
-    texts = [Text(text, overflow="fold") for text in [*problems, *notes]]
-    return Group(*(part for table in (accuracy, shots) if table.rows for part in (table, Text())), *texts)
+    return tables_and_notes((accuracy, shots), disturbed["methods"], notes)
 
 
 def _change(change: dict[str, Any]) -> str:
@@ -62,8 +58,7 @@ def _shots_notes(found: dict[str, Any]) -> list[str]:
             f"The level: the accuracy on {on} rows that scratch ends with, less {points(found['disturbed']['margin'])} "
             "points, trial by trial. Shots are of training; the test at the beginning is not among them."
         )
-        if any(len(set(map(type, row[key]))) > 1 for row in measured for key in ("shots_back", "shots_same")):
-            told.append("With (n/m): n of the m trials reached it, the mean is theirs.")
+        told += some_never([row[key] for row in measured for key in ("shots_back", "shots_same")])
     if blind := [row["name"] for row in good if row["shots_back"] is None]:
         told.append(f"{', '.join(blind)}: trained without the rig, so training did not see the change.")
     return told
@@ -89,8 +84,7 @@ def plot_disturbed(found: dict[str, Any]) -> Figure:
     panels = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
     for axes, row in zip(panels, good, strict=False):
         _panel(axes, row)
-    low, high = panels[0].get_ylim()  # all share it
-    panels[0].set_ylim(max(low, -2), min(high, 102))
+    within_percent(panels[0])  # all share its limits
     for axes in panels[len(good) :]:
         axes.set_visible(False)
     for axes in panels[::columns]:
@@ -132,5 +126,4 @@ def _panel(axes: Axes, row: dict[str, Any]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value) if value >= 0 else ""))
     axes.set_title("\n".join(wrap(row["name"], 30)), fontsize=10)
     axes.set_xlabel("shots of training on the changed rig")
-    axes.grid(color="0.9", linewidth=0.6)
-    axes.set_axisbelow(True)
+    pale_grid(axes)

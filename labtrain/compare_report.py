@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from labtrain.formatting import percent, points, short
-from labtrain.plots import INK, MIDDLE, empty_figure, save
+from labtrain.plots import INK, MIDDLE, empty_figure, pale_grid, save, within_percent
 from labtrain.tuning import seeds
 from labtrain.twin_report import fitted
 
@@ -47,15 +47,21 @@ def comparison_table(found: dict[str, Any]) -> RenderableType:
             reached.add_row(name, *_reached(row), needs)
             cost.add_row(name, *_costs(row))
             ledger.add_row(name, *_ledger(row))
-    notes = [
-        f"Means over {trials} trial{'s' * (trials != 1)}; "
-        + ("± is half of a 95 % interval, corrected for overlapping splits." if trials > 1 else "spread unknown."),
-        *_notes(rows),
-    ]
+    notes = [f"Means over {means(trials)}", *_notes(rows), *_tuning_notes(found)]
+    return tables_and_notes((reached, cost, ledger, _tuning(rows)), rows, notes)
+
+
+def tables_and_notes(tables: Sequence[Table], rows: Sequence[dict[str, Any]], notes: Sequence[str]) -> RenderableType:
+    """Tables that have rows, why methods failed, and notes."""
     problems = [f"{row['name']}: {row['problem']}" for row in rows if row["problem"]]
-    tables = [table for table in (reached, cost, ledger, _tuning(rows)) if table.rows]
-    texts = [Text(text, overflow="fold") for text in [*problems, *notes, *_tuning_notes(found)]]
-    return Group(*(part for table in tables for part in (table, Text())), *texts)
+    texts = [Text(text, overflow="fold") for text in [*problems, *notes]]
+    return Group(*(part for table in tables if table.rows for part in (table, Text())), *texts)
+
+
+def means(trials: int) -> str:
+    """Of how many trials means are, and what is known of their spread; ends a sentence."""
+    spread = "± is half of a 95 % interval, corrected for overlapping splits" if trials > 1 else "spread unknown"
+    return f"{trials} trial{'s' * (trials != 1)}; {spread}."
 
 
 def results_table(*headings: str) -> Table:
@@ -107,6 +113,13 @@ def shots_told(shots: Sequence[int | None]) -> str:
     return mean if len(known) == len(shots) else f"{mean} ({len(known)}/{len(shots)})"
 
 
+def some_never(told: Sequence[Sequence[int | None]]) -> list[str]:
+    """What :func:`shots_told` means by two numbers, if it gives any."""
+    if any(len(set(map(type, shots))) > 1 for shots in told):  # some None, some numbers
+        return ["With (n/m): n of the m trials reached it, the mean is theirs."]
+    return []
+
+
 def _notes(rows: Sequence[dict[str, Any]]) -> list[str]:
     told = []
     good = [row for row in rows if not row["problem"]]
@@ -114,8 +127,7 @@ def _notes(rows: Sequence[dict[str, Any]]) -> list[str]:
     if any(count is not None for row in measured for count in row["shots_to_target"]):
         on = " and ".join(sorted({name for row in measured for name in row["accuracy_on"]}))
         told.append(f"Shots are told until the accuracy on {on} rows reached the target; accuracies are of test rows.")
-        if any(len(set(map(type, row["shots_to_target"]))) > 1 for row in measured):  # some None, some numbers
-            told.append("With (n/m): n of the m trials reached it, the mean is theirs.")
+        told += some_never([row["shots_to_target"] for row in measured])
     if blind := [row["name"] for row in good if row["shots_to_target"] is None]:
         told.append(f"{', '.join(blind)}: trained without the rig, whose accuracy on the way nobody knows.")
     kinds = {row["energy"] for row in good} | {"estimated" for row in good if row["energy_digital_j"] is not None}
@@ -213,8 +225,7 @@ def plot_comparison(found: dict[str, Any]) -> Figure:
     elif max(spent, default=0) > 0:  # trained without the rig
         left.set_xscale("symlog", linthresh=min(shots for shots in spent if shots > 0))
     left.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
-    low, high = left.get_ylim()
-    left.set_ylim(max(low, -2), min(high, 102))
+    within_percent(left)
     on = sorted({name for row in good for name in row["accuracy_on"]})
     left.set_xlabel("shots of a trial")
     left.set_ylabel(f"accuracy on {' and '.join(on) or 'training'} rows (%)")
@@ -222,8 +233,6 @@ def plot_comparison(found: dict[str, Any]) -> Figure:
     right.set_xticks(range(1, len(good) + 1))
     right.set_xlim(0.3, max(len(good), 1) + 0.7)
     right.set_xlabel("method")
-    for axes in (left, right):
-        axes.grid(color="0.9", linewidth=0.6)
-        axes.set_axisbelow(True)
+    pale_grid(left, right)
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=3, frameon=False, fontsize=9)
     return figure

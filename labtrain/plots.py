@@ -99,10 +99,31 @@ def _class_names(run: Run, count: int) -> list[str]:
     return list(json.loads(summary.read_text(encoding="utf-8"))["per_class"])
 
 
+def pale_grid(*panels: Axes) -> None:
+    """Lines behind the data that guide the eye and no more."""
+    for axes in panels:
+        axes.grid(color="0.9", linewidth=0.6)
+        axes.set_axisbelow(True)
+
+
+def within_percent(axes: Axes) -> None:
+    """Limit an axis of accuracies to what there can be: an interval may reach beyond."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, -2), min(high, 102))
+
+
 def save(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG.
+
+    Raises
+    ------
+    RunError
+        If it cannot be written.
+    """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
-    write_bytes(path, buffer.getbuffer())
+    with disk_errors(path.parent):
+        write_bytes(path, buffer.getbuffer())
     return path
 
 

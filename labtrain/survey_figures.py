@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from labtrain.plots import INK, MIDDLE, PALE
+from labtrain.plots import INK, MIDDLE, PALE, pale_grid
 from labtrain.rigs.survey.decay import FITTED_DB
 from labtrain.rigs.survey.steepness import PER_KELVIN
 from labtrain.rigs.survey.sweep import HARMONICS
 from labtrain.rigs.survey.tones import KELVIN, STEEP
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from labtrain.rigs.survey.procedure import Survey
@@ -78,12 +77,6 @@ def _figure(height: float) -> Figure:
     return figure
 
 
-def _grid(*panels: Axes) -> None:
-    for axes in panels:
-        axes.grid(color="0.9", linewidth=0.6)
-        axes.set_axisbelow(True)
-
-
 def _unit(found: Survey) -> str:
     return "Pa" if found.unit == "Pa" else "full scale"
 
@@ -117,7 +110,7 @@ def response(found: Survey) -> Figure:
     below.set_ylabel(f"change per {KELVIN:g} K (%)")
     below.set_xlabel("frequency (Hz)")
     below.set_xlim(*found.request.band_hz)
-    _grid(above, below)
+    pale_grid(above, below)
     figure.legend(*above.get_legend_handles_labels(), loc="outside upper center", ncols=8, frameon=False, fontsize=8)
     return figure
 
@@ -144,7 +137,7 @@ def silence(found: Survey) -> Figure:
     axes.set_xlim(20.0, found.rate_hz / 2.0)
     axes.set_xlabel("frequency (Hz)")
     axes.set_ylabel(f"noise (dB re 1 {_unit(found)}²/Hz)")
-    _grid(axes)
+    pale_grid(axes)
     axes.legend(frameon=False, fontsize=8, ncols=3)
     return figure
 
@@ -188,7 +181,7 @@ def decay(found: Survey) -> Figure:
     axes.set_xlim(0.0, max(settled * 1.1, float(curve.time_s[-1]) if len(curve.time_s) else 0.1))
     axes.set_xlabel("time (s)")
     axes.set_ylabel("energy to come (dB)")
-    _grid(axes)
+    pale_grid(axes)
     axes.legend(frameon=False, fontsize=8)
     return figure
 
@@ -210,7 +203,7 @@ def distortion(found: Survey) -> Figure:
         panels[s].set_ylim(-90.0, 0.0)
     for axes in panels[count:]:
         axes.set_visible(False)
-    _grid(*panels[:count])
+    pale_grid(*panels[:count])
     figure.supxlabel("frequency played (Hz)", fontsize=10)
     figure.supylabel("harmonic (dB)", fontsize=10)
     figure.legend(
@@ -237,7 +230,7 @@ def linearity(found: Survey) -> Figure:
         axes.axvline(20.0 * np.log10(found.level), color=INK, linestyle=":", linewidth=1.2, label="proposed level")
         axes.set_xlabel("amplitude of a tone (dB of full scale)")
         axes.legend(frameon=False, fontsize=8)
-    _grid(left, right)
+    pale_grid(left, right)
     return figure
 
 
@@ -264,7 +257,7 @@ def repeatability(found: Survey) -> Figure:
     right.set_xlabel("tone (Hz)")
     right.set_ylabel("RMS over microphones (%)")
     right.legend(frameon=False, fontsize=8)
-    _grid(left, right)
+    pale_grid(left, right)
     return figure
 
 
@@ -281,5 +274,5 @@ def ranks(found: Survey) -> Figure:
     axes.set_xlim(-0.6, len(found.tones_hz) - 0.4)
     axes.set_xlabel("tone (Hz)")
     axes.set_ylabel(f"singular value ({_unit(found)})")
-    _grid(axes)
+    pale_grid(axes)
     return figure

@@ -13,7 +13,7 @@ from rich.console import Console
 from labtrain import compared, comparison, experiment, jobs
 from labtrain.cli import main
 from labtrain.clock import RealClock
-from labtrain.compare_report import comparison_table, plot_comparison, short
+from labtrain.compare_report import comparison_table, draw, plot_comparison, short
 from labtrain.compare_runs import runs_of
 from labtrain.compare_settings import Comparison, load, of_method
 from labtrain.config import Loaded
@@ -331,6 +331,12 @@ def test_numbers_fit_their_columns():
     assert [short(value) for value in (0, 0.01234, 999.4, 999.6, 12_345, 9.51e6, 2e15)] == [
         "0", "0.0123", "999", "1k", "12.3k", "9.51M", "2000T"
     ]  # fmt: skip
+
+
+def test_a_figure_that_cannot_be_written_is_told(finished, tmp_path):
+    (tmp_path / "compare.png").mkdir()
+    with pytest.raises(RunError, match=r"compare\.png"):
+        draw(finished[2], tmp_path / "compare.png")
 
 
 def test_the_command_writes_table_and_figure(finished, capsys, monkeypatch):
