@@ -44,6 +44,7 @@ METHODS = {
     "backpropagation": "backpropagation, epochs: 1, batch: 256",
     "augmented-dfa": "augmented-dfa, epochs: 1, batch: 256",
     "spsa": "spsa, epochs: 1, batch: 256",
+    "phyll": "phyll, schedule: joint, epochs: 1, batch: 256, inner: 1",
     "mono-forward": "mono-forward, epochs: 1, inner: 1",
 }
 

@@ -6,18 +6,21 @@ blocks, and the largest wins. Which label belongs to a sample is thus a question
 whatever its labels, and so does every block: what goes on to the next is z without what the label adds to it.
 
 Two schedules: ``joint``, all blocks in every epoch, measured afresh, and ``layerwise``, one block after the other, each
-sample and label measured once per block and its response used for all epochs.
+sample and label measured once per block and its response used for all epochs. ``joint`` may take its rows in batches:
+memory then holds the passes of one batch alone, and blocks follow one another more often.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from labtrain.compact import parts
 from labtrain.ledger import Work
 from labtrain.methods.goodness import side_by_side
 from labtrain.methods.layerwise import Layerwise, LayerwiseConfig
@@ -38,9 +41,14 @@ class LabelledConfig(LayerwiseConfig):
         None, ge=1, description="layerwise: wrong labels measured per sample; all when left out"
     )
     score_every: int = Field(10, ge=1, description="epochs between accuracies (joint: validation costs shots)")
+    batch: int | None = Field(
+        None, ge=1, description="joint: rows at a time, in random order, each with updates; all when left out"
+    )
 
     @model_validator(mode="after")
     def _nothing_ignored(self) -> LabelledConfig:
+        if self.batch is not None and self.schedule == "layerwise":
+            raise ValueError("batch belongs to schedule joint; layerwise measures all rows of a block before it trains")
         if self.measured_negatives is not None and self.schedule == "joint":
             raise ValueError("measured_negatives belongs to schedule layerwise; with joint, negatives decides")
         return self
@@ -91,29 +99,51 @@ class Labelled(Layerwise):
         return self._epoch_of_all() if self.config.schedule == "joint" else super()._epoch()
 
     def _epoch_of_all(self) -> Metrics | None:
-        """One epoch: every block is measured afresh and updated, in order."""
+        """One epoch: every block is measured afresh and updated, in order, on one batch of rows after another."""
         if self.epoch >= self.config.epochs:
             return None
-        self.labels = self._draw_labels()
-        x = self._first(validation=False)
-        total = np.zeros(self.labels.shape)
-        for i, block in enumerate(self.net.blocks):
-            h = block.inputs(block.learn(x, self.order_rng), x)
-            self._update(i, h, self.epoch / self.config.epochs)
-            z = self._forward(block, h)
-            total += self._judged(i, z, self.labels)
-            x = self._onward(z)
+        batches = list(self._batches())
+        epochs = self.epoch + np.arange(len(batches)) / len(batches)
+        judged = [self._train_all(rows, at / self.config.epochs) for rows, at in zip(batches, epochs, strict=True)]
+        self.losses = np.mean([losses for losses, _ in judged], axis=0).tolist()
         self.epoch += 1
         last = self.epoch >= self.config.epochs
         if last or self.epoch % self.config.score_every == 0:
             if len(self.data.validation_rows):
-                scores = self.scores(self.net, np.asarray(self.data.validation_rows))
-                self.accuracy = float((scores.argmax(axis=1) == self.data.validation_labels).mean())
+                self.accuracy = self._validation_accuracy()
             else:
-                self.accuracy = self._training_accuracy(total)
+                self.accuracy = self._training_accuracy(np.concatenate([total for _, total in judged]))
             if self._out_of_patience(last):
                 self.epoch = self.config.epochs
         return self._metrics(self.config.epochs, "all layers")
+
+    def _batches(self) -> Iterator[slice | Labels]:
+        """Training rows of an epoch, batch by batch; all at once as they stand."""
+        n, batch = len(self.data.labels), self.config.batch
+        if batch is None or batch >= n:
+            yield slice(None)
+            return
+        order = self.rng.permutation(n)
+        yield from (order[start : start + batch] for start in range(0, n, batch))
+
+    def _train_all(self, rows: slice | Labels, progress: float) -> tuple[list[float], Array]:
+        """Measure and update every block on some training rows: its losses, and the passes' goodness, summed."""
+        self.labels = self._draw_labels(rows)
+        x = self.net.encoder.candidates(self.data.rows[rows], self.labels)
+        total = np.zeros(self.labels.shape)
+        for i, block in enumerate(self.net.blocks):
+            h = block.inputs(block.learn(x, self.order_rng), x)
+            self._update(i, h, progress)
+            z = self._forward(block, h)
+            total += self._judged(i, z, self.labels)
+            x = self._onward(z)
+        return list(self.losses), total
+
+    def _validation_accuracy(self) -> float:
+        rows = self.data.validation_rows
+        cuts = parts(len(rows), self.net.encoder.width * self.classes)
+        found = np.concatenate([self.scores(self.net, np.asarray(rows[cut])).argmax(axis=1) for cut in cuts])
+        return float((found == self.data.validation_labels).mean())
 
     def _first(self, validation: bool) -> Array:
         encoder = self.net.encoder
@@ -132,16 +162,16 @@ class Labelled(Layerwise):
 
     # -- labels ----------------------------------------------------------------------------------------------------
 
-    def _draw_labels(self) -> Labels:
+    def _draw_labels(self, rows: slice | Labels = slice(None)) -> Labels:
         """Labels of the passes to measure, (n, 1 + m): column 0 the true one, then m different wrong ones at random."""
-        n, wrong = len(self.data.labels), self.classes - 1
+        truth = self.data.labels[rows, None]
+        n, wrong = len(truth), self.classes - 1
         m = wrong
         if self.config.schedule == "layerwise":
             m = min(wrong, self.config.measured_negatives or wrong)
         elif self.config.negatives == "random":
             m = 1
         offsets = self.rng.permuted(np.tile(np.arange(1, self.classes), (n, 1)), axis=1)[:, :m]
-        truth = self.data.labels[:, None]
         return np.hstack([truth, (truth + offsets) % self.classes])
 
     def _every_label(self) -> Labels:

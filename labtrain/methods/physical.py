@@ -38,6 +38,7 @@ class PhysicalConfig(PhyLLConfig):
     """Settings of every method of this kind, beside those of PhyLL layer by layer."""
 
     schedule: Literal["layerwise"] = Field("layerwise", description="the only one")
+    batch: None = Field(None, description="belongs to schedule joint: none here")
     breaks: tuple[int, ...] = Field((1,), description="epochs of a block after which its physics is tuned")
     tuning_batch: int = Field(64, ge=2, description="training rows in the fixed batch; two passes each")
     refit: int = Field(60, ge=0, description="updates of a copy of W and b on that batch before a loss is read")

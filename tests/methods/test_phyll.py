@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from labtrain.errors import ConfigError
+from labtrain.methods.goodness import loss_and_gradient, side_by_side
 from labtrain.methods.method import Data
 from labtrain.methods.phyll import PhyLL
 from labtrain.network import EncodingConfig, NetworkConfig, build
@@ -58,6 +59,7 @@ def test_it_learns(schedule, negatives, goodness):
         ({"schedule": "layerwise", "measured_negatives": 1}, 12),
         ({"schedule": "joint"}, 0),
         ({"schedule": "joint", "negatives": "all"}, 12),
+        ({"schedule": "joint", "batch": 7}, 12),
     ],
 )
 def test_planned_shots_are_the_shots(config, validation):
@@ -79,7 +81,12 @@ def test_layerwise_costs_each_sample_and_label_once_per_layer():
 
 
 @pytest.mark.parametrize(
-    "config", [{"schedule": "joint", "goodness": "linear"}, {"schedule": "layerwise", "decay": "cosine"}]
+    "config",
+    [
+        {"schedule": "joint", "goodness": "linear"},
+        {"schedule": "joint", "batch": 17, "negatives": "hardest", "decay": "cosine"},
+        {"schedule": "layerwise", "decay": "cosine"},
+    ],
 )
 @pytest.mark.parametrize("after", [1, 3, 5])
 def test_a_restored_state_ends_bit_for_bit_alike(config, after):
@@ -99,6 +106,53 @@ def test_a_restored_state_ends_bit_for_bit_alike(config, after):
         assert mine.b.tobytes() == theirs.b.tobytes()
     rows = blobs()[0]
     assert third.scores(third_net, rows).tobytes() == method.scores(net, rows).tobytes()
+
+
+@pytest.mark.parametrize("negatives", ["random", "all", "hardest"])
+def test_batches_learn_and_train_every_row_once_an_epoch(negatives, monkeypatch):
+    net, method, _ = make({"schedule": "joint", "negatives": negatives, "batch": 16, "epochs": 8})
+    seen, first = [], net.encoder.candidates
+
+    def noted(rows, labels):
+        seen.append(rows)
+        return first(rows, labels)
+
+    monkeypatch.setattr(net.encoder, "candidates", noted)
+    method.step()
+    assert [len(rows) for rows in seen] == [16, 16, 16, 12]
+    assert sorted(map(tuple, np.concatenate(seen))) == sorted(map(tuple, method.data.rows))
+    assert [tuple(row) for rows in seen for row in rows] != [tuple(row) for row in method.data.rows]
+    monkeypatch.undo()
+    run(method)
+    rows, labels = blobs(seed=0)
+    assert (method.scores(net, rows).argmax(axis=1) == labels).mean() > 0.95
+
+
+def test_a_batch_of_all_rows_is_no_batch():
+    found = []
+    for config in ({}, {"batch": 60}):
+        net, method, _ = make({"schedule": "joint", "negatives": "all", **config})
+        accuracies = [metrics.accuracy for metrics in run(method)]
+        found.append((net.blocks[1].W.tobytes(), accuracies[-1]))
+    assert found[0] == found[1]
+
+
+def test_updates_of_a_batch_follow_its_own_passes():
+    """One block, one update a batch, by hand: labels, rows and Adam's steps in the order of the batches."""
+    config = {"schedule": "joint", "batch": 24, "epochs": 1, "inner": 1, "score_every": 9}
+    net, method, _ = make(config, layers=1)
+    twin_net, twin, _ = make(config, layers=1)
+    run(method)
+    order = twin.rng.permutation(60)
+    for start in (0, 24, 48):
+        rows = order[start : start + 24]
+        labels = twin._draw_labels(rows)
+        x = twin_net.encoder.candidates(twin.data.rows[rows], labels)
+        block = twin_net.blocks[0]
+        h = block.inputs(block.learn(x, twin.order_rng), x)
+        _, gradient = loss_and_gradient(block.parameters, twin.xi[0], twin.config.theta, side_by_side(h), len(rows))
+        twin.adam[0].update(twin.config.rate, block.parameters, gradient)
+    assert net.blocks[0].parameters.tobytes() == twin_net.blocks[0].parameters.tobytes()
 
 
 def test_drawn_labels_are_the_true_one_and_different_wrong_ones():
@@ -141,6 +195,8 @@ def test_settings_that_would_be_ignored_are_refused():
     )
     with pytest.raises(ValueError, match="measured_negatives belongs to schedule layerwise; with joint, negatives"):
         PhyLL.Config(schedule="joint", measured_negatives=1)
+    with pytest.raises(ValueError, match="batch belongs to schedule joint; layerwise measures all rows of a block"):
+        PhyLL.Config(batch=8)
 
 
 def test_patience_brings_the_best_weights_back():
