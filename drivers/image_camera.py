@@ -41,7 +41,7 @@ class CameraConfig(DeviceConfig):
     stale_frames: int = Field(
         1, ge=0, le=100, description="thrown away after each new pattern, behind a flush: they may show the one before"
     )
-    saturated: float = Field(0.01, ge=0, le=1, description="share of the pixels that may be full in a good reading")
+    saturated: float = Field(0.05, ge=0, le=1, description="share of the pixels that may be full in a good reading")
 
 
 class ImageCamera(FramesDevice):

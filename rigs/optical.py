@@ -71,7 +71,7 @@ class OpticalRig(Rig):
         if config.simulated:
             self._bench = SimulatedBench(self._worlds())
             emulator = self._emulated(self._bench.worlds[0])
-            self._emulator = SimulatedOptics(emulator)
+            self._emulator = SimulatedOptics(emulator, self._bench.worlds)
         made: dict[str, Device] = {}
         for name, section in (("slm", config.modulator), ("camera", config.imager)):
             driver: Any = resolve("drivers", getattr(section, "driver"))  # noqa: B009 (each driver's Literal)

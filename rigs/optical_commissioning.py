@@ -7,6 +7,7 @@ differs from the last ones by more than noise shows the pattern before in it.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,13 +18,18 @@ from numpy.typing import NDArray
 from labtrain.errors import InstrumentError
 from labtrain.limits import shown
 from labtrain.rigs.optical_shots import Counts, ShotProtocol
+from labtrain.rigs.saturation import full_pixels
 
 Array = NDArray[np.float64]
 
 LATER = 6  # frames watched beyond the first one
 LAST = 3  # of them, that are taken to show the pattern alone
 OLD = 0.01  # share of the difference between patterns, as power, that a new frame may still have of the old one
+TOLD = 0.002  # share of full pixels in all patterns that is told: twice that of an exposure that fits
 SIGMAS = 8.0  # by which noise alone may be mistaken; pixels are neither alike nor normal
+
+
+log = logging.getLogger("labtrain")
 
 
 @dataclass(frozen=True)
@@ -72,9 +78,12 @@ def look(
     noise = float(np.mean([some[-LAST:].var(axis=0, ddof=1, dtype=np.float64).mean() for some in frames]))
     light = float((ends - protocol.dark).mean())
     _refuse_dark(protocol, light, noise, frames[0][0].size)
-    for some in frames:
-        if fault := protocol.saturation(some[-1:]):
-            raise InstrumentError(f"{protocol.camera.name}: {fault}")
+    full = [full_pixels(some[-1:], protocol.camera.top_count) for some in frames]
+    brightest = frames[int(np.argmax(full))][-1:]
+    if fault := protocol.saturation(brightest):
+        raise InstrumentError(f"{protocol.camera.name}: {fault}")
+    if sum(full) > TOLD * len(frames) * brightest.size:
+        log.warning("%s: %s", protocol.camera.name, protocol.brightness(brightest))
     change = float((np.diff(ends, axis=0) ** 2).mean()) - 2.0 * noise / LAST
     # What chance makes of the noise in all pixels together.
     unsure = SIGMAS * noise * math.sqrt(2.0 / frames[0][0].size)

@@ -67,13 +67,15 @@ class OpticalInstruments:
         if self.emulator is not None:
             self.emulator.look(self.shot)
 
-    def measure(self, pattern: NDArray[np.integer], shot: str) -> tuple[Array, int]:
+    def measure(self, pattern: NDArray[np.integer], layer: int, shot: str) -> tuple[Array, int]:
         """Mean counts (rows, columns) of the next shot, and how often it was measured.
 
         Parameters
         ----------
         pattern : ndarray, (rows, columns)
             Steps of all cells.
+        layer : int
+            Whose shot it is.
         shot : str
             Which one it is, for people.
 
@@ -88,7 +90,7 @@ class OpticalInstruments:
         while True:
             self.check()
             if self.emulator is not None:
-                self.emulator.begin(self.shot, attempt)
+                self.emulator.begin(self.shot, attempt, layer)
             attempt += 1
             try:
                 reading = self.protocol.take(pattern)
@@ -149,7 +151,7 @@ class InstrumentLayer(Layer):
         self, number: int, instruments: OpticalInstruments, parameters: OpticalParameters, info: LayerInfo
     ) -> None:
         self.name = "optical" if number == 0 else f"optical {number + 1}"
-        self._instruments, self._p, self._info = instruments, parameters, info
+        self._number, self._instruments, self._p, self._info = number, instruments, parameters, info
         self._modulator, self._camera = Modulator(parameters), Camera(parameters)
 
     @property
@@ -188,7 +190,7 @@ class InstrumentLayer(Layer):
             failure: LabtrainError | None = None
             for number, pattern in enumerate(self.patterns(part)):
                 try:
-                    reading, often = instruments.measure(pattern, f"shot {done + number} of {len(x)}")
+                    reading, often = instruments.measure(pattern, self._number, f"shot {done + number} of {len(x)}")
                 except (MeasurementError, Interrupted) as end:
                     failure = end
                     break

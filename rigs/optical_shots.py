@@ -102,16 +102,21 @@ class ShotProtocol:
 
     def saturation(self, frames: Counts) -> str:
         """Why frames (n, rows, columns) of one pattern are too bright; empty if they are not."""
+        allowed = self.camera.config.saturated
+        if full_pixels(frames, self.camera.top_count) <= allowed * frames[0].size:
+            return ""
+        return self.brightness(frames, f", allowed {100 * allowed:g} %")
+
+    def brightness(self, frames: Counts, allowed: str = "") -> str:
+        """How many pixels of frames are full, and which exposure would do."""
         camera = self.camera
         full, pixels = full_pixels(frames, camera.top_count), frames[0].size
-        if full <= camera.config.saturated * pixels:
-            return ""
         dark = 0.0 if self.dark is None else self.dark
         fits_s = fitting_exposure(frames, dark, camera.top_count, camera.exposure_s)
         return (
-            f"{full} of {pixels} pixels are full ({100 * full / pixels:.3g} %, allowed "
-            f"{100 * camera.config.saturated:g} %) at an exposure of {shown(camera.exposure_s, 's')}, about "
-            f"{shown(float(f'{fits_s:.2g}'), 's')} would do; set rig.{camera.who}.exposure_s"
+            f"{full} of {pixels} pixels are full ({100 * full / pixels:.3g} %{allowed}) at an exposure of "
+            f"{shown(camera.exposure_s, 's')}, about {shown(float(f'{fits_s:.2g}'), 's')} would do; set "
+            f"rig.{camera.who}.exposure_s"
         )
 
     def _frozen(self, pattern: NDArray[np.integer], frames: Counts) -> str:

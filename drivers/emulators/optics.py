@@ -73,6 +73,7 @@ class EmulatedOptics:
     Parameters
     ----------
     light : Light
+        May be replaced.
     clock : Clock
         Passes while frames are waited for.
     timing : BenchTiming
@@ -105,7 +106,8 @@ class EmulatedOptics:
         top_count: int,
         exposure_s: float,
     ) -> None:
-        self._light, self._clock, self._timing, self._side = light, clock, timing, cell_pixels
+        self.light = light
+        self._clock, self._timing, self._side = clock, timing, cell_pixels
         self.slm_shape = cells[0] * cell_pixels, cells[1] * cell_pixels
         self.levels, self.radians, self.camera_shape, self.top_count = levels, radians, camera_shape, top_count
         self._patterns = [_Pattern(-math.inf, np.zeros(cells, dtype=np.uint16), 0)]
@@ -194,7 +196,5 @@ class EmulatedOptics:
 
     def _frame(self, pattern: _Pattern, number: int) -> Counts:
         lit = not self._covered
-        found = self._light.frames(
-            pattern.steps[None], pattern.shot, exposure_s=self._exposure_s, frame=number, lit=lit
-        )
+        found = self.light.frames(pattern.steps[None], pattern.shot, exposure_s=self._exposure_s, frame=number, lit=lit)
         return np.asarray(found[0], dtype=np.uint16)

@@ -102,7 +102,10 @@ def test_a_makers_module_that_does_not_load(tmp_path: Path, monkeypatch: pytest.
 
 def test_without_slmsuite_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "slmsuite", None)
-    told = 'slm (holoeye): modulators and cameras need slmsuite, which is not installed; run: pip install "labtrain[optics]"'
+    told = (
+        "slm (holoeye): modulators and cameras need slmsuite, which is not installed; run: pip install "
+        '"labtrain[optics]"'
+    )
     with pytest.raises(MissingExtra) as caught:
         slm(model="holoeye").open()
     assert str(caught.value) == told
@@ -161,7 +164,7 @@ def test_options_that_do_not_fit_are_told_before_anything_opens(made: Any, told:
 
 
 def test_wavelength_and_option_are_not_both_given() -> None:
-    with pytest.raises(ValidationError, match="wavelength_nm and options.wav_um both say which light it is; keep one"):
+    with pytest.raises(ValidationError, match=r"wavelength_nm and options.wav_um both say which light it is; keep one"):
         SlmsuiteSlm.Config(wavelength_nm=633, options={"wav_um": 0.633})
 
 
@@ -222,7 +225,7 @@ def test_a_measured_response(tmp_path: Path) -> None:
         assert device.levels_of_steps.tolist() == [0, 100, 133, 167]
         with pytest.raises(InputError, match=r"its phase reaches 4.1 rad \(.*lut.csv\), asked 6.283"):
             device.arrange((8, 8), 4, 2 * np.pi)
-        with pytest.raises(InputError, match="steps are amplitudes, which rig.slm.lut_file is not about"):
+        with pytest.raises(InputError, match=r"steps are amplitudes, which rig.slm.lut_file is not about"):
             device.arrange((8, 8), 4, None)
 
 
@@ -230,7 +233,7 @@ def test_amplitudes_use_all_levels() -> None:
     with slm() as device:
         device.arrange((8, 8), 4, None)
         assert device.levels_of_steps.tolist() == [0, 85, 170, 255]
-        with pytest.raises(InputError, match="has 256 levels, asked 300; set rig.world.levels to 256 or less"):
+        with pytest.raises(InputError, match=r"has 256 levels, asked 300; set rig.world.levels to 256 or less"):
             device.arrange((8, 8), 300, None)
 
 
@@ -246,8 +249,8 @@ def test_amplitudes_use_all_levels() -> None:
         (
             {"left": 70},
             (8, 8),
-            "8 x 8 cells of 12 x 12 pixels are 96 x 96, which does not fit on its 120 x 160 pixels from left 70 on; set "
-            "rig.slm.left to 64 or less",
+            "8 x 8 cells of 12 x 12 pixels are 96 x 96, which does not fit on its 120 x 160 pixels from left 70 on; "
+            "set rig.slm.left to 64 or less",
         ),
         ({"cell_pixels": 1}, (121, 8), "ask for fewer cells (rig.world.slm_shape)"),
         ({"cell_pixels": 2, "top": 0}, (70, 8), "set rig.slm.cell_pixels to 1 or less"),
