@@ -51,6 +51,7 @@ def runs_of(folder: Path, clock: Clock) -> dict[str, Path]:
 def refuse_another(folder: Path, experiment: Experiment, clock: Clock) -> None:
     """A run that was begun with other settings, or holds more, is neither overwritten nor taken for one with these."""
     with Run.open(folder, write=False, clock=clock) as run:
+        jobs.refuse_recording(run, f"move it out of {folder.parent}")
         try:
             run.config_changes(json.loads(experiment.model_dump_json()), jobs.RESUMABLE, Experiment)
         except RunError as error:

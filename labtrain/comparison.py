@@ -67,7 +67,8 @@ def compare(
     """
     clock, folder = clock or RealClock(), Path(folder)
     if not methods or len(set(methods)) < len(methods):
-        raise InputError(f"--methods {','.join(methods)}: needs names of methods, each once; as in phyll,ridge")
+        asked = ",".join(methods) or "''"
+        raise InputError(f"--methods {asked}: needs names of methods, each once; as in phyll,ridge")
     for name in loaded.value.compare.methods:  # also of a misspelt one, whose settings would be nobody's
         method_named(loaded, name)
     tuned = tune(loaded, methods, folder, trials, watch or nobody, clock)

@@ -24,7 +24,7 @@ from labtrain.errors import InputError, InstrumentError, Interrupted, LabtrainEr
 from labtrain.events import Listener, RunFinished, RunStarted
 from labtrain.experiment import Experiment, registered
 from labtrain.logfile import LogFile
-from labtrain.methods.through_twins import refuse_missing
+from labtrain.methods.through_twins import open_twin
 from labtrain.plots import figures
 from labtrain.rigs.rig import Rig, RigConfig
 from labtrain.runs import Run
@@ -224,7 +224,7 @@ def check_files(loaded: Loaded[Experiment], table: Table, clock: Clock, begun: b
     """
     with naming_lines(loaded):
         for twin in getattr(loaded.value.training, "twin", ()):
-            refuse_missing(twin)
+            open_twin(twin)
         if not begun:
             warm_start.earlier_run(loaded.value, table, clock)
 

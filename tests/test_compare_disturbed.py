@@ -249,6 +249,10 @@ def test_a_twin_is_asked_for_as_long_as_a_run_needs_it(tmp_path):
         with pytest.raises(ConfigError, match=told):
             carry_out.compare(loaded, ["mono-forward", "in-silico"], out, trials=trials)
     assert [*runs_of(out, RealClock())] == ["in-silico", "ridge"]  # nothing ran first
+    (tmp_path / "twin.npz").write_bytes(away.read_bytes()[:300])
+    told = r"^in-silico: training\.twin: .*twin\.npz: holds no twin; name a file .*\(toy\.yaml:14: compare"
+    with pytest.raises(ConfigError, match=told):
+        comparison.compare(loaded, ["mono-forward", "in-silico"], out, trials=2)
     away.rename(tmp_path / "twin.npz")
     found = compare_disturbed.compare(loaded, ["in-silico"], out, trials=1)
     (tmp_path / "twin.npz").unlink()

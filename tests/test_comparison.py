@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from labtrain import compared, comparison, experiment, jobs
+from labtrain import compared, comparison, experiment, jobs, recording
 from labtrain.cli import main
 from labtrain.clock import RealClock
 from labtrain.compare_report import comparison_table, draw, plot_comparison, short
 from labtrain.compare_runs import runs_of
 from labtrain.compare_settings import Comparison, load, of_method
-from labtrain.config import Loaded
+from labtrain.config import Loaded, loads
 from labtrain.errors import ConfigError, InputError, Interrupted, RunError
 from labtrain.events import StepDone
 from labtrain.methods.mono_forward import MonoForward
@@ -107,6 +107,13 @@ def test_a_run_that_cannot_be_read_is_told_with_its_remedy(tmp_path):
         comparison.compare(written(tmp_path), ["phyll"], tmp_path / "out")
 
 
+def test_a_recording_is_not_taken_for_a_run_of_the_comparison(tmp_path):
+    text = "rig: {type: acoustic}\nrecord: {shots: 4}\nrun: {name: ridge}\n"
+    recording.record(loads(text, recording.Recording), tmp_path / "out")
+    with pytest.raises(RunError, match=r"_ridge: a recording of random drives, .*; move it out of .*out$"):
+        comparison.compare(written(tmp_path), ["ridge"], tmp_path / "out")
+
+
 def test_what_goes_through_derivatives_needs_a_model(tmp_path):
     loaded = written(tmp_path, CONFIG + "    in-silico: {training: {twin: twin.npz}}\n")
     names = ("phyll", "ridge", "augmented-dfa", "backpropagation", "in-silico")
@@ -146,8 +153,9 @@ def test_another_setting_is_refused_and_what_is_wrong_is_said_before_anything_ru
         comparison.compare(other, METHODS, folder, trials=3)
     with pytest.raises(InputError, match=r"--methods rigde: unknown method 'rigde' \(did you mean ridge"):
         comparison.compare(other, ["phyll", "rigde"], tmp_path / "new")
-    with pytest.raises(InputError, match="--methods phyll,phyll: needs names of methods, each once"):
-        comparison.compare(other, ["phyll", "phyll"], tmp_path / "new")
+    for methods, told in ((["phyll", "phyll"], "phyll,phyll"), ([], "''")):
+        with pytest.raises(InputError, match=f"--methods {told}: needs names of methods, each once"):
+            comparison.compare(other, methods, tmp_path / "new")
     wrong = written(tmp_path, CONFIG.replace("penalty: 0.01", "penalti: 0.02"))
     with pytest.raises(ConfigError, match=r"^toy.yaml:9: compare\.methods\.ridge: training\.penalti: unknown key"):
         comparison.compare(wrong, METHODS, tmp_path / "new")

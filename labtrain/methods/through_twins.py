@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from labtrain.config import InputPath
-from labtrain.errors import ConfigError, RunError
+from labtrain.errors import ConfigError, DataError, RunError
 from labtrain.layer import PhysicalLayer
 from labtrain.methods.backward import Backward, BackwardConfig
 from labtrain.methods.method import Data, Metrics
@@ -108,18 +108,29 @@ def _in_turn(files: Sequence[Path], layers: Sequence[PhysicalLayer]) -> list[Pat
     return [files[different.index(id(layer))] for layer in layers]
 
 
-def refuse_missing(file: Path) -> None:
-    """Raise ConfigError if the file of a twin is not there."""
+def open_twin(file: Path) -> Twin:
+    """The twin of a file.
+
+    Raises
+    ------
+    ConfigError
+        If the file is not there, or holds no twin.
+    MissingExtra
+        If its kind needs an extra that is not installed.
+    """
     if not file.exists():
         raise ConfigError(
             f"training.twin: {file} does not exist; record the rig with labtrain record, then labtrain twin fit RUN "
             f"--out {file.name}"
         )
+    try:
+        return load_twin(file)
+    except DataError as error:
+        raise ConfigError(f"training.twin: {error}") from None
 
 
 def _fitting(file: Path, number: int, layer: PhysicalLayer) -> Twin:
     """The twin of a file, which must be one of the layer of this block."""
-    refuse_missing(file)
-    twin = load_twin(file)
+    twin = open_twin(file)
     check_layer(twin, layer.info, f"training.twin: {file}", f"block {number}", ConfigError)
     return twin

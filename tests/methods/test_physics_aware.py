@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from labtrain.errors import ConfigError, DataError, RunError
+from labtrain.errors import ConfigError, RunError
 from labtrain.methods.physics_aware import PhysicsAware
 from labtrain.network import DriveConfig
 from tests.methods.perturbed import Quiet, make, run, same_end, slopes
@@ -142,7 +142,9 @@ def test_a_twin_of_something_else_is_refused(tmp_path, write, layer, sentence):
 
 def test_a_file_that_is_no_twin_is_refused(tmp_path):
     (tmp_path / "twin.npz").write_text("no")
-    with pytest.raises(DataError, match="holds no twin; name a file that labtrain twin fit wrote"):
+    with pytest.raises(
+        ConfigError, match=r"^training\.twin: .*holds no twin; name a file that labtrain twin fit wrote"
+    ):
         make(PhysicsAware, {**QUICK, "twin": tmp_path / "twin.npz"})
     with pytest.raises(ValidationError):
         PhysicsAware.Config(twin=[])
