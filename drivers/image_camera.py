@@ -30,6 +30,9 @@ log = logging.getLogger("labtrain")
 class CameraConfig(DeviceConfig):
     """Keys of every driver of a camera."""
 
+    open_timeout_s: float = Field(
+        30.0, gt=0, le=3600, description="what opening may take before it counts as dead: makers' libraries are slow"
+    )
     model: str = Field(SIM, min_length=1, description="sim, or which one it is")
     exposure_s: float | None = Field(
         None, gt=0, le=3600, description="of a frame; labtrain survey proposes one; default: rig.world.exposure_s"
@@ -54,7 +57,7 @@ class ImageCamera(FramesDevice):
     clock : Clock
     """
 
-    by_hand: ClassVar[str] = "nothing: a camera emits nothing"
+    by_hand: ClassVar[str] = "nothing is to be done, a camera emits nothing"
 
     config: CameraConfig
 
@@ -104,8 +107,11 @@ class ImageCamera(FramesDevice):
         """As the camera has it."""
         return self.frames.exposure_s
 
+    def reach(self) -> None:
+        """Nobody has to be reached to make it safe: a camera emits nothing."""
+
     def safe(self) -> None:
-        """A camera emits nothing: it stays as it is."""
+        """It stays as it is."""
 
     def expose(self, exposure_s: float) -> float:
         """Set the exposure of frames that begin from now on; what the camera made of it, told if that is another.

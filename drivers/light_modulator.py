@@ -27,11 +27,14 @@ from labtrain.errors import InputError
 class ModulatorConfig(DeviceConfig):
     """Keys of every driver of a modulator."""
 
+    open_timeout_s: float = Field(
+        30.0, gt=0, le=3600, description="what opening may take before it counts as dead: makers' libraries are slow"
+    )
     model: str = Field(SIM, min_length=1, description="sim, or which one it is")
     wavelength_nm: float | None = Field(None, gt=100, lt=20_000, description="of the light")
     lut_file: InputPath | None = Field(
         None,
-        description="CSV with columns level and phase_rad, the measured response; default: linear, as its maker says",
+        description="CSV with columns level and phase_rad, the measured response; default, and at sim: linear",
     )
     cell_pixels: int = Field(1, ge=1, le=4096, description="pixels of a cell along each side")
     top: int | None = Field(None, ge=0, description="row of pixels where the cells begin; default: in the middle")
@@ -119,7 +122,7 @@ class LightModulator(FramesDevice):
             self._levels = np.rint(straight(steps, frames.levels - 1)).astype(np.uint16)
             return
         key = f"rig.{self.who}.lut_file"
-        if config.lut_file is not None:
+        if config.lut_file is not None and config.model != SIM:  # that of the emulated one is a straight line
             phases, told = read_phases(config.lut_file, frames.levels, key), str(config.lut_file)
         elif frames.radians:
             phases, told = straight(frames.levels, frames.radians), "linear, as its maker says"

@@ -86,6 +86,7 @@ class OpticalRig(Rig):
             self.config.timing,
             cells=p.slm_shape,
             cell_pixels=section.cell_pixels,
+            corner=(section.top or 0, section.left or 0),
             levels=p.levels,
             radians=p.phase_range_rad if p.modulation == "phase" else 0.0,
             camera_shape=p.camera_shape,

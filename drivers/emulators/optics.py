@@ -81,6 +81,8 @@ class EmulatedOptics:
         Of the modulator.
     cell_pixels : int
         Pixels of a cell along each side, of which the one in its corner is looked at.
+    corner : (row, column)
+        Of pixels, where the cells begin; behind the last one it ends.
     levels : int
     radians : float
         From the lowest level to the highest; 0: it modulates amplitudes.
@@ -100,6 +102,7 @@ class EmulatedOptics:
         *,
         cells: tuple[int, int],
         cell_pixels: int = 1,
+        corner: tuple[int, int] = (0, 0),
         levels: int,
         radians: float,
         camera_shape: tuple[int, int],
@@ -107,8 +110,9 @@ class EmulatedOptics:
         exposure_s: float,
     ) -> None:
         self.light = light
-        self._clock, self._timing, self._side = clock, timing, cell_pixels
-        self.slm_shape = cells[0] * cell_pixels, cells[1] * cell_pixels
+        self._clock, self._timing = clock, timing
+        self._looked_at = tuple(slice(begin, None, cell_pixels) for begin in corner)
+        self.slm_shape = corner[0] + cells[0] * cell_pixels, corner[1] + cells[1] * cell_pixels
         self.levels, self.radians, self.camera_shape, self.top_count = levels, radians, camera_shape, top_count
         self._patterns = [_Pattern(-math.inf, np.zeros(cells, dtype=np.uint16), 0)]
         self._shot, self._number, self._other = 0, 0, 0
@@ -129,7 +133,7 @@ class EmulatedOptics:
 
     def show(self, levels: Counts) -> None:
         """A pattern is written now."""
-        steps = np.array(levels[:: self._side, :: self._side])
+        steps = np.array(levels[self._looked_at])
         self._patterns = [*self._patterns[1 - KEPT_PATTERNS :], _Pattern(self._clock.monotonic(), steps, self._shot)]
 
     # -- the camera ----------------------------------------------------------------------------------------------

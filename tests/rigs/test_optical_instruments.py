@@ -69,6 +69,7 @@ def perfect_dark(opened: OpticalRig) -> None:
         ({"drift_eps": 0.01}, {}),
         ({"readout": "amplitude", "pool_size": 2, "pool_stride": 2}, {}),
         ({"input_cells": 2, "input_region": (0, 0, 4, 6)}, {"slm": {"cell_pixels": 3}}),
+        ({}, {"slm": {"cell_pixels": 2, "top": 5, "left": 3}}),
         ({"modulation": "amplitude", "levels": 16}, {}),
         ({}, {"camera": {"exposure_s": 2e-3, "saturated": 1.0}}),
     ],
