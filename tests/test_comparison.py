@@ -50,6 +50,14 @@ def told(found: dict) -> str:
     return capture.get()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_figures():
+    """Those of the single runs take longer than all else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jobs, "figures", lambda *_: [])
+        yield
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Loaded, Path, dict]:
     folder = tmp_path_factory.mktemp("compare")
