@@ -129,30 +129,53 @@ def survey(
         Path | None, typer.Option(metavar="DIR", help="folder for survey.yaml and survey.html; default: survey-NAME")
     ] = None,
     tones: Annotated[
-        int | None, typer.Option(min=1, help="tones to propose; default: as many as the configuration has")
+        int | None, typer.Option(min=1, help="sound: tones to propose; default: as many as the configuration has")
     ] = None,
-    band: Annotated[tuple[float, float], typer.Option(metavar="LOW HIGH", help="where they may lie, in Hz")] = (
-        150.0,
-        1100.0,
-    ),
+    band: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="LOW HIGH", help="sound: where they may lie, in Hz; default: 150 1100"),
+    ] = None,
+    exposure: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="LOW HIGH", help="light: shortest and longest allowed, in s; default: 1,000 x either way"),
+    ] = None,
+    mean: Annotated[
+        float | None, typer.Option(help="light: mean of the speckle, as a share of the full count; default: 0.1")
+    ] = None,
+    saturated: Annotated[
+        float | None, typer.Option(help="light: share of saturated pixels to expose for, instead of --mean")
+    ] = None,
+    watch: Annotated[
+        int | None, typer.Option(help="light: shots for which one pattern is watched; default: 1024")
+    ] = None,
+    matrix: Annotated[
+        bool, typer.Option("--matrix", help="light: measure the transmission matrix too, about 4 shots an input")
+    ] = False,
     set_: Set = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
-    """Survey a new acoustic rig and propose tones, level, settling and averaging, each with its reason.
+    """Survey a new rig and propose settings, each with its reason.
 
-    Plays for about a minute: silence, each speaker alone, a sweep of each,
-    shots at rising levels and again and again. Names dead speakers and
-    microphones, hum, resonances and nodes. Never louder than the limits in
-    rig.audio, nor than a shot at rig.shot.level.
+    Sound: plays for about a minute: silence, each speaker alone, a sweep of
+    each, shots at rising levels and again and again. Names dead speakers and
+    microphones, hum, resonances and nodes; proposes tones, level, settling and
+    averaging. Never louder than the limits in rig.audio, nor than a shot at
+    rig.shot.level.
+
+    Light: finds the exposure, then looks at dark frames, contrast, grains,
+    phases, single inputs and drift. Says whether the shutter is closed.
     """
     from labtrain import experiment
     from labtrain.progress import Progress
-    from labtrain.survey import run_survey
-    from labtrain.survey_report import survey_json, survey_text
+    from labtrain.rigs.speckle.procedure import request
+    from labtrain.survey import Sound, run_survey
+    from labtrain.survey_page import survey_json, survey_text
 
     loaded = experiment.load(config, set_)
+    sound = None if tones is None and band is None else Sound(tones, band)
+    light = request(exposure_s=exposure, mean=mean, saturated=saturated, watch_shots=watch, matrix=matrix or None)
     with Progress() as progress:
-        done = run_survey(loaded, out or Path(f"survey-{config.stem}"), tones, band, [progress])
+        done = run_survey(loaded, out or Path(f"survey-{config.stem}"), sound, light, [progress])
     if as_json:
         print_json(survey_json(done))
     else:

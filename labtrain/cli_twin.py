@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from labtrain.cli_common import Json, print_json, show
+from labtrain.cli_common import ConfigFile, Json, Set, print_json, show
 from labtrain.errors import InputError
 
-twin_app = typer.Typer(help="Fit digital twins to recordings, and judge them.", no_args_is_help=True)
+twin_app = typer.Typer(help="Fit or measure digital twins, and judge them.", no_args_is_help=True)
 
 Source = Annotated[
     Path, typer.Argument(metavar="RUN|NPZ", help="run folder, or .npz file with arrays x and y", show_default=False)
@@ -67,8 +67,43 @@ def fit(
 
 
 @twin_app.command()
+def measure(
+    config: ConfigFile,
+    out: Annotated[Path, typer.Option(metavar="FILE", help=".npz file to write", show_default=False)],
+    layer: Annotated[int, typer.Option(min=0, help="number of the rig's layer, counted from 0")] = 0,
+    steps: Annotated[int, typer.Option(min=3, help="of the reference's phase, for each Hadamard pattern")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="of the random patterns")] = 0,
+    set_: Set = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Measure the transmission matrix of an optical rig by phase stepping, and keep it as a twin.
+
+    Takes (steps + 1) shots for each input, and some; at the exposure of the
+    configuration, of which the section rig alone is looked at. Halves of the
+    inputs show Hadamard patterns while the other half's phase is stepped, then
+    random patterns. 64 more patterns judge what it predicts.
+
+    The twin is one of the layer, for training.twin, rig: recorded and twin
+    judge, and holds its errors, which rig: recorded replays as noise.
+    """
+    from labtrain import measuring
+    from labtrain.progress import Progress
+    from labtrain.twin_measuring import measure_twin
+    from labtrain.twin_report import measured_text
+
+    with Progress() as progress:
+        found = measure_twin(measuring.load(config, set_), out, layer, steps, seed, [progress])
+    if as_json:
+        print_json(found)
+    else:
+        print(measured_text(found))
+
+
+@twin_app.command()
 def judge(
-    twin: Annotated[Path, typer.Argument(metavar="FILE", help="twin that labtrain twin fit wrote", show_default=False)],
+    twin: Annotated[
+        Path, typer.Argument(metavar="FILE", help="twin that labtrain twin fit or measure wrote", show_default=False)
+    ],
     source: Source,
     rows: Annotated[
         str, typer.Option(metavar="A:B", help="rows A to B - 1, from 0; either may be left out; default: all")

@@ -1,38 +1,63 @@
-"""``labtrain survey CONFIG``: survey an acoustic rig, propose settings, and leave them with their reasons."""
+"""``labtrain survey CONFIG``: survey a rig, propose settings, and leave them with their reasons."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from labtrain import config
 from labtrain.clock import Clock, RealClock
 from labtrain.config import Loaded
 from labtrain.errors import InputError
 from labtrain.events import Counted, Listener
 from labtrain.experiment import Experiment
 from labtrain.jobs import naming_lines, open_rig, safe_first
-from labtrain.rigs.acoustic import AcousticRig
 from labtrain.rigs.acoustic_config import AcousticConfig
-from labtrain.rigs.survey.procedure import Request, survey
-from labtrain.rigs.survey.proposal import Proposal, notice, propose
+from labtrain.rigs.optical_config import OpticalConfig
+from labtrain.rigs.rig import Rig
+from labtrain.rigs.speckle.procedure import Request
 from labtrain.safety import Guard
-from labtrain.storage import write_bytes
-from labtrain.survey_report import Surveyed, html
+from labtrain.survey_acoustic import AcousticSurvey
+from labtrain.survey_files import check_folder, proposed_yaml, write_files
+from labtrain.survey_page import Surveyed
+from labtrain.survey_speckle import SpeckleSurvey
 from labtrain.threads import blas_threads
-from labtrain.yaml_lines import dump_yaml
 
-HEADER = "# Written by labtrain survey"
-NAMES = ("survey.yaml", "survey.html")
+
+class KindOfSurvey(Protocol):
+    """What differs between rigs."""
+
+    left_out: tuple[str, ...]
+
+    def measure(self, rig: Rig, check: Callable[[], object], tell: Callable[[str, int, int], object]) -> Any:
+        """All that is to be found on an opened rig."""
+
+    def conclude(self, source: str, found: Any) -> tuple[Any, tuple[str, ...], str, str, dict[str, Any]]:
+        """Proposals, notes, the page, what it took for people, and what was measured for programs."""
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Options of a survey of speakers and microphones.
+
+    Parameters
+    ----------
+    tones : int, optional
+        How many to propose; default: as many as the configuration has.
+    band_hz : (float, float), optional
+        Where they may lie; default: 150 to 1,100 Hz.
+    """
+
+    tones: int | None = None
+    band_hz: tuple[float, float] | None = None
 
 
 def run_survey(
     loaded: Loaded[Experiment],
     out: str | Path,
-    tones: int | None = None,
-    band_hz: tuple[float, float] = (150.0, 1100.0),
+    sound: Sound | None = None,
+    light: Request | None = None,
     listeners: Sequence[Listener] = (),
     clock: Clock | None = None,
 ) -> Surveyed:
@@ -43,32 +68,26 @@ def run_survey(
     loaded : Loaded[Experiment]
     out : path
         Folder for both files; those of an earlier survey are replaced, no others.
-    tones : int, optional
-        How many to propose; default: as many as the configuration has.
-    band_hz : (float, float)
-        Where they may lie.
+    sound : Sound, optional
+        What is asked of an acoustic rig.
+    light : Request, optional
+        What is asked of an optical one.
 
     Raises
     ------
     InputError
-        If the rig has no speakers and microphones, or an option cannot be.
+        If the rig cannot be surveyed, or an option cannot be.
     InstrumentError, UnsafeError
-        As of :func:`labtrain.rigs.survey.procedure.survey`; nothing is written then.
+        As the survey of :mod:`labtrain.rigs.survey.procedure` or :mod:`labtrain.rigs.speckle.procedure` says; nothing
+        is written then.
     Interrupted
         After Ctrl-C or SIGTERM.
     """
     clock, folder = clock or RealClock(), Path(out)
-    rig_config = loaded.value.rig
-    if not isinstance(rig_config, AcousticConfig) or not rig_config.on_instruments:
-        raise InputError(
-            f"{loaded.source}: its rig has no speakers and microphones to survey; take one of type acoustic with a "
-            "section rig.audio"
-        )
-    request = _request(rig_config, tones, band_hz)
-    _check_folder(folder)
+    kind = _kind(loaded, sound, light)
+    check_folder(folder)
     with naming_lines(loaded):
         rig = open_rig(loaded.value, clock, config_file=loaded.source)
-    assert isinstance(rig, AcousticRig)
 
     def tell(stage: str, done: int, planned: int) -> None:
         for listener in listeners:
@@ -77,76 +96,29 @@ def run_survey(
     nothing = "the survey was not finished, nothing was written"
     with Guard(nothing, {"rig": rig.safe}, defers=False) as guard, naming_lines(loaded), rig, blas_threads(1):
         rig.check = guard.check
-        found = survey(
-            rig.sound, request, guard.check, tell, two_clocks=bool(getattr(rig_config.audio, "two_clocks", False))
-        )
+        found = kind.measure(rig, guard.check, tell)
         safe_first(rig)
-    proposals, notes = propose(rig_config, found), notice(rig_config, found)
-    text = proposed_yaml(loaded, proposals, notes)
-    page = html(loaded.source.name, rig_config, found, proposals, notes)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(folder / NAMES[0], text.encode())
-        write_bytes(folder / NAMES[1], page.encode())
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot be written ({error.strerror}); choose another place with --out DIR"
-        ) from None
-    return Surveyed(found, proposals, notes, folder / NAMES[0], folder / NAMES[1])
+    proposals, notes, page, took, told = kind.conclude(loaded.source.name, found)
+    text = proposed_yaml(loaded, proposals, notes, kind.left_out)
+    yaml, html = write_files(folder, text, page)
+    return Surveyed(found, proposals, notes, yaml, html, took, told)
 
 
-def _request(rig: AcousticConfig, tones: int | None, band_hz: tuple[float, float]) -> Request:
-    low, high = band_hz
-    half_hz = 0.4 * rig.rate_hz
-    if not (math.isfinite(low) and 0 < low < high <= half_hz):
-        raise InputError(f"--band {low:g} {high:g}: needs two rising frequencies above 0, at most {half_hz:g} Hz")
-    count = len(rig.tones) if tones is None else tones
-    bins = int(high * rig.period_s) - math.ceil(low * rig.period_s) + 1
-    if not 1 <= count <= bins:
+def _kind(loaded: Loaded[Experiment], sound: Sound | None, light: Request | None) -> KindOfSurvey:
+    rig = loaded.value.rig
+    if isinstance(rig, OpticalConfig):
+        if sound is not None:
+            raise InputError(f"{loaded.source}: its rig is optical and has no tones; leave --tones and --band out")
+        return SpeckleSurvey(rig, light or Request())
+    if not isinstance(rig, AcousticConfig) or not rig.on_instruments:
         raise InputError(
-            f"--tones {count}: the band from {low:g} to {high:g} Hz has {max(0, bins)} bins of "
-            f"{1 / rig.period_s:.4g} Hz; ask for fewer tones or a wider --band"
+            f"{loaded.source}: its rig has no speakers and microphones to survey; take one of type acoustic with a "
+            "section rig.audio, or one of type optical"
         )
-    return Request(count, (low, high), rig.period_frames, rig.shot.level, rig.shot.ramp_s)
-
-
-def _check_folder(folder: Path) -> None:
-    """Refuse before anything is measured what could not be written afterwards."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; choose a folder with --out DIR")
-    for name in NAMES:
-        path = folder / name
-        if path.exists() and HEADER.strip("# ") not in path.read_text(encoding="utf-8", errors="replace")[:500]:
-            raise InputError(f"{path}: exists already, and no survey wrote it; choose another folder with --out DIR")
-
-
-def proposed_yaml(loaded: Loaded[Experiment], proposals: Sequence[Proposal], notes: Sequence[str]) -> str:
-    """The configuration with its proposed values, each below a comment with its reason; it loads.
-
-    Raises
-    ------
-    ConfigError
-        If it does not, which would be a fault of the survey.
-    """
-    values: dict[str, Any] = loaded.value.model_dump(mode="json", by_alias=True)
-    # tone_bins say it now; channels are counted, unless the file does so itself.
-    for key in ("tones_hz", *({"speakers", "microphones"} - loaded.value.rig.model_fields_set)):
-        values["rig"].pop(key, None)
-    for proposal in proposals:
-        *sections, key = proposal.key.split(".")
-        inner = values
-        for section in sections:
-            inner = inner[section]
-        inner[key] = proposal.value
-    reasons, path = {proposal.key: proposal.reason for proposal in proposals}, list[str]()
-    lines = [f"{HEADER} {loaded.source.name}; proposed values have their reasons above them."]
-    lines += [f"# Note: {note}" for note in notes]
-    for line in dump_yaml(values).splitlines():
-        key, indent = line.strip().partition(":")[0], len(line) - len(line.lstrip())
-        path = [*path[: indent // 2], key]
-        if (reason := reasons.get(".".join(path))) is not None:
-            lines += [" " * indent + f"# {part}" for part in reason]
-        lines.append(line)
-    text = "\n".join(lines) + "\n"
-    config.loads(text, Experiment, loaded.source)
-    return text
+    if light is not None:
+        raise InputError(
+            f"{loaded.source}: its rig is acoustic and has no camera; leave --exposure, --mean, --saturated, --watch "
+            "and --matrix out"
+        )
+    sound = sound or Sound()
+    return AcousticSurvey(rig, sound.tones, sound.band_hz)

@@ -38,6 +38,29 @@ def twin_table(found: dict[str, Any]) -> RenderableType:
     return Group(table, Text(_about(found)), *took)
 
 
+def measured_text(found: dict[str, Any]) -> str:
+    """What measuring a twin found, for people.
+
+    Parameters
+    ----------
+    found : dict
+        As :func:`labtrain.twin_measuring.measure_twin` gives it.
+    """
+    allowed = 1.0 - (found["repeatability"] / found["rmse_constant"]) ** 2
+    return "\n".join(
+        [
+            f"{found['out']}: {found['kind']} twin of {found['n_in']:,} inputs and {found['n_out']:,} outputs, from "
+            f"{found['shots']:,} shots ({found['seconds']:.0f} s)",
+            f"{found['rows']} unseen patterns: correlation {found['correlation']:.4f}, R2 {found['r2']:.4f} "
+            f"(repeatability allows {allowed:.4f})",
+            f"RMSE {found['rmse']:.3g} {found['y_unit']}, of a constant {found['rmse_constant']:.3g}, repeatability "
+            f"{found['repeatability']:.3g}",
+            f"meanwhile the speckle of one pattern kept a correlation of {found['drifted']:.4f}",
+            f"frames and matrix took {found['memory_bytes'] / 1e6:.0f} MB; {fitted(found['fit'])}",
+        ]
+    )
+
+
 def fitted(fit: dict[str, Any]) -> str:
     """What a fit took, as :class:`labtrain.twins.cost.FitCost` tells it."""
     return (

@@ -18,7 +18,7 @@ from labtrain.config import loads
 from labtrain.drivers.emulators.sound import SoundRoom
 from labtrain.errors import InputError, InstrumentError, MeasurementError
 from labtrain.experiment import Experiment
-from labtrain.survey import run_survey
+from labtrain.survey import Sound, run_survey
 
 CONFIG = """
 rig:
@@ -126,7 +126,7 @@ def test_another_survey_replaces_its_files_and_nothing_else(surveyed, tmp_path):
 )
 def test_options_that_cannot_be(options, sentence, tmp_path):
     with pytest.raises(InputError) as error:
-        run_survey(loads(CONFIG, Experiment), tmp_path, **options)
+        run_survey(loads(CONFIG, Experiment), tmp_path, Sound(**options))
     assert str(error.value) == sentence
 
 
@@ -135,7 +135,8 @@ def test_a_rig_without_speakers(tmp_path):
     with pytest.raises(InputError) as error:
         run_survey(config, tmp_path)
     assert str(error.value) == (
-        "x.yaml: its rig has no speakers and microphones to survey; take one of type acoustic with a section rig.audio"
+        "x.yaml: its rig has no speakers and microphones to survey; take one of type acoustic with a section "
+        "rig.audio, or one of type optical"
     )
 
 

@@ -18,8 +18,10 @@ from labtrain.twins.twin import Twin
 KINDS = {
     "multiport": "labtrain.twins.multiport:MultiportTwin",
     "residual": "labtrain.twins.residual:ResidualTwin",
+    "speckle": "labtrain.twins.speckle:SpeckleTwin",
     "wave": "labtrain.twins.wave:WaveTwin",
 }
+MEASURED = ("speckle",)  # on their bench, not fitted to a recording
 _FORMAT = 1
 _FIT = "fit_"  # before the names of what the fit cost
 

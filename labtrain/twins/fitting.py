@@ -8,7 +8,7 @@ from typing import Any
 
 from labtrain.errors import DataError, InputError
 from labtrain.threads import blas_threads
-from labtrain.twins.files import KINDS, load_twin, save_twin, twin_class
+from labtrain.twins.files import KINDS, MEASURED, load_twin, save_twin, twin_class
 from labtrain.twins.pairs import Pairs, read_pairs
 from labtrain.twins.twin import Twin, judge
 
@@ -32,7 +32,7 @@ def fit_twin(
     source : path of a run folder or of an .npz file
     out : path of the file to write
     kind : str
-        One of KINDS.
+        One of KINDS, and not of MEASURED.
     rows : int, optional
         How many are fitted; default: nine tenths.
     layer : str, optional
@@ -55,10 +55,14 @@ def fit_twin(
         As :func:`labtrain.twins.pairs.read_pairs` and the kinds' own ``fit`` say; InputError for rows out of range.
     """
     if kind not in KINDS:
-        raise InputError(f"twin: no kind {kind!r}; there are: {', '.join(KINDS)}")
+        raise InputError(f"twin: no kind {kind!r}; there are: {', '.join(k for k in KINDS if k not in MEASURED)}")
     out = Path(out)
     if out.exists():
         raise InputError(f"{out}: exists already; move it away, or choose another place with --out")
+    if kind in MEASURED:
+        raise InputError(
+            f"twin: one of kind {kind!r} is measured on its bench, not fitted to a recording; use labtrain twin measure"
+        )
     made = twin_class(kind)()
     pairs = read_pairs(source, layer)
     fitted = int(len(pairs.x) * FITTED_SHARE) if rows is None else rows

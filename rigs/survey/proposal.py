@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from labtrain.rigs.acoustic_config import AcousticConfig
 from labtrain.rigs.survey.procedure import Survey
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """One key of the configuration: what it was, what it should be, and why."""
-
-    key: str
-    before: Any
-    value: Any
-    reason: tuple[str, ...]
+from labtrain.rigs.survey.proposed import Proposal
 
 
 def propose(rig: AcousticConfig, found: Survey) -> tuple[Proposal, ...]:

@@ -56,8 +56,8 @@ def test_other_files_are_refused_in_one_sentence(fitted, tmp_path):
         "pairs.npz": no_twin,
         "text.npz": no_twin,
         "single.npy": no_twin,
-        "newer.npz": "a twin of kind 'wave', format 2; known are multiport, residual, wave",
-        "other.npz": "a twin of kind 'horn', format 1; known are multiport, residual, wave",
+        "newer.npz": "a twin of kind 'wave', format 2; known are multiport, residual, speckle, wave",
+        "other.npz": "a twin of kind 'horn', format 1; known are multiport, residual, speckle, wave",
         "less.npz": "a damaged twin ('coefficients'); fit it again",
     }
     for name, sentence in sentences.items():
