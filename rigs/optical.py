@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -13,23 +11,23 @@ from numpy.typing import NDArray
 
 from labtrain.clock import Clock, SimulatedClock
 from labtrain.drivers.device import Device
-from labtrain.drivers.emulators.optics import EmulatedOptics
 from labtrain.drivers.image_camera import ImageCamera
 from labtrain.drivers.light_modulator import LightModulator
 from labtrain.errors import InputError, InstrumentError
-from labtrain.layer import LayerInfo, Shots, ShotSink
+from labtrain.layer import Shots, ShotSink
 from labtrain.registry import resolve
 from labtrain.rigs import dark_frame
 from labtrain.rigs.optical_bench import FrameBench, InstrumentFrames, SimulatedFrames
 from labtrain.rigs.optical_commissioning import look
 from labtrain.rigs.optical_config import OpticalConfig
-from labtrain.rigs.optical_instruments import CHUNK_S, InstrumentLayer, OpticalInstruments
-from labtrain.rigs.optical_layer import MAX_BATCH, UNITS, OpticalLayer, SimulatedBench
+from labtrain.rigs.optical_instruments import InstrumentLayer, OpticalInstruments
+from labtrain.rigs.optical_layer import OpticalLayer, SimulatedBench
+from labtrain.rigs.optical_setup import arrange, emulated_optics, layer_info
 from labtrain.rigs.optical_shots import ShotProtocol
 from labtrain.rigs.recovery import Recovery
 from labtrain.rigs.rig import Rig
 from labtrain.rigs.simulated_optics import SimulatedOptics
-from labtrain.sim.optical import OpticalParameters, OpticalWorld
+from labtrain.sim.optical import OpticalWorld
 
 Array = NDArray[np.float64]
 
@@ -70,29 +68,13 @@ class OpticalRig(Rig):
         emulator = None
         if config.simulated:
             self._bench = SimulatedBench(self._worlds())
-            emulator = self._emulated(self._bench.worlds[0])
+            emulator = emulated_optics(config, self._bench.worlds[0], self._instrument_clock)
             self._emulator = SimulatedOptics(emulator, self._bench.worlds)
         made: dict[str, Device] = {}
         for name, section in (("slm", config.modulator), ("camera", config.imager)):
             driver: Any = resolve("drivers", getattr(section, "driver"))  # noqa: B009 (each driver's Literal)
             made[name] = driver.make(name, section, self._instrument_clock, emulator)
         return made
-
-    def _emulated(self, world: OpticalWorld) -> EmulatedOptics:
-        p, section = world.parameters, self.config.modulator
-        return EmulatedOptics(
-            world,
-            self._instrument_clock,
-            self.config.timing,
-            cells=p.slm_shape,
-            cell_pixels=section.cell_pixels,
-            corner=(section.top or 0, section.left or 0),
-            levels=p.levels,
-            radians=p.phase_range_rad if p.modulation == "phase" else 0.0,
-            camera_shape=p.camera_shape,
-            top_count=p.top_count,
-            exposure_s=p.exposure_s,
-        )
 
     def open(self) -> None:
         """Build the bench, or open modulator and camera and check that they are what the config describes.
@@ -124,7 +106,9 @@ class OpticalRig(Rig):
         self.open_instruments()
         self._instruments = self._set_up()
         self._instrument_layers = tuple(
-            InstrumentLayer(number, self._instruments, parameters, self._info(parameters))
+            InstrumentLayer(
+                number, self._instruments, parameters, layer_info(config, self.slm, self.camera, parameters)
+            )
             for number, parameters in enumerate(config.benches)
         )
         self.layers = self._instrument_layers
@@ -159,7 +143,7 @@ class OpticalRig(Rig):
                 f"{emulated.name} is simulated and {other.name} is not, so neither would see the other; correct "
                 f"{other.where}"
             )
-        self._arrange(slm, camera)
+        arrange(config, slm, camera)
         protocol = ShotProtocol(slm, camera, config.settle_s, config.least_light, self._instrument_clock)
         return OpticalInstruments(
             protocol,
@@ -171,28 +155,6 @@ class OpticalRig(Rig):
             lambda: self.check(),
         )
 
-    def _arrange(self, slm: LightModulator, camera: ImageCamera) -> None:
-        """Refuse a modulator or a camera that are not as the config says; set what can be set."""
-        p = self.config.benches[0]
-        slm.arrange(p.slm_shape, p.levels, p.phase_range_rad if p.modulation == "phase" else None)
-        rows, columns = camera.shape
-        if camera.shape != p.camera_shape:
-            high, wide = p.camera_shape
-            middle = [(rows - high) // 2, (columns - wide) // 2, high, wide]
-            remedy = f"set rig.world.camera_shape to {[rows, columns]}"
-            if min(middle) >= 0 and self.config.imager.region is None:
-                remedy += f", or rig.camera.region to such a part of it: {middle}"
-            raise InputError(
-                f"{camera.name}: it reads {rows} x {columns} pixels, rig.world.camera_shape is {high} x {wide}; "
-                f"{remedy}"
-            )
-        if camera.top_count != p.top_count:
-            raise InputError(
-                f"{camera.name}: a full pixel reads {camera.top_count}, with rig.world.bits {p.bits} it would be "
-                f"{p.top_count}; set rig.world.bits to {camera.top_count.bit_length()}"
-            )
-        camera.expose(p.exposure_s)
-
     def _reopen(self, protocol: ShotProtocol, identities: dict[str, str]) -> None:
         for device in self.instruments.values():
             device.drop()
@@ -202,41 +164,8 @@ class OpticalRig(Rig):
                     f"{device.name}: was {identities[device.who]!r} and is {device.identity!r} now; connect the one "
                     f"that the run began with ({device.where})"
                 )
-        self._arrange(protocol.slm, protocol.camera)
+        arrange(self.config, protocol.slm, protocol.camera)
         protocol.forget()
-
-    def _info(self, p: OpticalParameters) -> LayerInfo:
-        config, camera = self.config, self.camera
-        reads = config.imager.frames + config.imager.stale_frames
-        frame_s = camera.exposure_s + config.readout_s
-        shot_s = config.settle_s + reads * frame_s
-        n_in, n_out = (int(np.prod(shape)) for shape in (p.input_shape, p.output_shape))
-        return LayerInfo(
-            n_in=n_in,
-            n_out=n_out,
-            seconds_per_shot=shot_s,
-            max_batch=max(1, min(MAX_BATCH, int(CHUNK_S / shot_s))),
-            y_unit=UNITS[p.readout],
-            fingerprint=self._fingerprint(p),
-            simulated=config.simulated or self.slm.emulated,
-            settle_s=config.settle_s,
-            integration_s=config.imager.frames * camera.exposure_s,
-            samples_per_shot=reads * p.pixels,
-        )
-
-    def _fingerprint(self, p: OpticalParameters) -> str:
-        """Changes when the same drive can no longer be expected to give the same answer."""
-        geometry = {
-            "slm_shape", "input_region", "input_cells", "modulation", "levels", "phase_range_rad", "camera_shape",
-            "pool_size", "pool_stride", "pool_padding", "readout", "bits", "offset_counts",
-        }  # fmt: skip
-        told = {
-            "bench": {k: v for k, v in asdict(p).items() if self.config.simulated or k in geometry},
-            "instruments": {name: [device.identity, device.settings()] for name, device in self.instruments.items()},
-            "levels": hashlib.sha256(self.slm.levels_of_steps.tobytes()).hexdigest(),
-            "settle_s": self.config.settle_s,
-        }
-        return "optical:" + hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
     def close(self) -> None:
         try:
