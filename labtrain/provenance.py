@@ -5,6 +5,8 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from copy import deepcopy
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,12 @@ def git_commit(folder: Path) -> str | None:
 
 def collect() -> dict[str, Any]:
     """Versions, commit, machine and command line; JSON values."""
+    return {**deepcopy(_of_this_process()), "command": list(sys.argv)}
+
+
+@cache
+def _of_this_process() -> dict[str, Any]:
+    """Asked once: what changes on disk later is not what runs here."""
     return {
         "labtrain": labtrain.__version__,
         "git_commit": git_commit(Path(labtrain.__file__).parent),
@@ -38,5 +46,4 @@ def collect() -> dict[str, Any]:
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "platform": platform.platform(),
         "machine": platform.node(),
-        "command": sys.argv,
     }

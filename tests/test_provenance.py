@@ -6,7 +6,20 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from labtrain import provenance
 from labtrain.provenance import git_commit
+
+
+def test_software_is_what_this_process_began_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = provenance.collect()
+    monkeypatch.setattr(provenance, "git_commit", lambda _: "what lies there by now, and was not imported")
+    monkeypatch.setattr("sys.argv", ["labtrain", "resume"])
+    again = provenance.collect()
+    assert again == first | {"command": ["labtrain", "resume"]}
+    again["packages"]["numpy"] = "0"
+    assert provenance.collect()["packages"] == first["packages"]
 
 
 def test_the_commit_is_that_of_the_checkout_the_folder_belongs_to(tmp_path: Path) -> None:
