@@ -18,6 +18,7 @@ from labtrain.config import Loaded
 from labtrain.errors import ConfigError, Diverged, Interrupted, LabtrainError, LinkError, RunError, UnsafeError
 from labtrain.events import Listener
 from labtrain.experiment import Experiment
+from labtrain.planning import check_data, check_files
 from labtrain.runs import Run
 
 log = logging.getLogger("labtrain")
@@ -76,7 +77,7 @@ def check(experiments: Sequence[Loaded[Experiment]], runs: Mapping[str, Path], c
     """
     if not experiments:
         return
-    table = jobs.check_data(experiments[0])
+    table = check_data(experiments[0])
     for experiment in experiments:
         name = str(experiment.value.run.name)
         begun = runs.get(name)
@@ -85,7 +86,7 @@ def check(experiments: Sequence[Loaded[Experiment]], runs: Mapping[str, Path], c
                 if not _left(run, experiment.value):
                     continue
         try:
-            jobs.check_files(experiment, table, clock, begun is not None)
+            check_files(experiment, table, clock, begun is not None)
         except ConfigError as error:
             raise ConfigError(f"{name}: {error}") from None
 

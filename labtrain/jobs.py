@@ -4,39 +4,56 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from time import gmtime, strftime
-from typing import Any, Protocol
+from typing import Any
 
 from labtrain import commissioning, provenance, warm_start
 from labtrain import config as configuration
-from labtrain.asking import at_terminal
 from labtrain.clock import Clock, RealClock
 from labtrain.config import Loaded, Section
-from labtrain.datasets import split
 from labtrain.datasets.table import Table
-from labtrain.disturbances import warn
-from labtrain.errors import InputError, InstrumentError, Interrupted, LabtrainError, RunError, RunExists, UnsafeError
+from labtrain.errors import Interrupted, LabtrainError, RunError, RunExists
 from labtrain.events import Listener, RunFinished, RunStarted
-from labtrain.experiment import Experiment, registered
+from labtrain.experiment import Experiment
 from labtrain.logfile import LogFile
-from labtrain.methods.through_twins import open_twin
+from labtrain.opening import check_trace, naming_lines, open_rig
+from labtrain.planning import check, check_network, check_trials, plan
 from labtrain.plots import figures
-from labtrain.rigs.rig import Rig, RigConfig
+from labtrain.rigs.rig import Rig
 from labtrain.runs import Run
 from labtrain.safety import Guard, NotMadeSafe, signals_held
 from labtrain.storage import disk_errors, write_bytes
 from labtrain.trainer import Trainer
-from labtrain.trial import Trial, load_table
+from labtrain.trial import load_table
 from labtrain.warm_start import Earlier
 
-log = logging.getLogger("labtrain")
+__all__ = [
+    "RESUMABLE",
+    "SUMMARY",
+    "check",
+    "check_identity",
+    "check_layers",
+    "check_trace",
+    "finish",
+    "naming_lines",
+    "new_run",
+    "open_rig",
+    "origin",
+    "plan",
+    "refuse_less",
+    "refuse_recording",
+    "resume",
+    "safe_first",
+    "status_kept",
+    "stored_experiment",
+    "train",
+]
 
-_SETTING = re.compile(r"\b(?:disturbances|rig|record|dataset|encoding|network|training|trials|run)(?:\.\w+)+")
+log = logging.getLogger("labtrain")
 
 SUMMARY = "summary.json"
 # What may differ when a run goes on; everything else would make another experiment of it.
@@ -52,41 +69,6 @@ RESUMABLE = (
     "rig.audio.host_api",
     "rig.audio.input_device",
 )
-
-
-class HasRig(Protocol):
-    """A configuration with a section ``rig``."""
-
-    @property
-    def rig(self) -> RigConfig: ...
-
-
-def open_rig(
-    experiment: HasRig,
-    clock: Clock | None = None,
-    trace_io: Path | None = None,
-    config_file: Path | None = None,
-) -> Rig:
-    """The rig that a configuration names, not opened yet: use it in a ``with`` block.
-
-    Parameters
-    ----------
-    trace_io : path, optional
-        File to which every byte to and from the instruments is written, see labtrain.drivers.trace.
-    config_file : path, optional
-        Where the experiment comes from, for errors that say how to stop whoever uses the rig already.
-    """
-    rig: Rig = registered("rigs", experiment.rig)(experiment.rig, clock or RealClock())
-    rig.trace_io, rig.config_file, rig.ask = trace_io, config_file, at_terminal()
-    return rig
-
-
-def check_trace(rig: Rig) -> None:
-    """Refuse a trace of a rig that has nothing to trace, rather than leave its file out in silence."""
-    if rig.trace_io is not None and not rig.instruments:
-        raise InputError(
-            f"--trace-io {rig.trace_io}: this rig exchanges no bytes with instruments; leave the option out"
-        )
 
 
 def train(
@@ -121,13 +103,13 @@ def train(
     experiment = loaded.value
     with naming_lines(loaded):
         table = load_table(experiment)
-        _check_trials(experiment, table)
+        check_trials(experiment, table)
         earlier = warm_start.earlier_run(experiment, table, clock)
         rig = open_rig(experiment, clock, trace_io, loaded.source)
     with Guard("nothing was measured", {"rig": rig.safe}, defers=False) as guard, naming_lines(loaded), rig:
         rig.check = guard.check
         check_trace(rig)
-        _check_network(experiment, rig, table, earlier)
+        check_network(experiment, rig, table, earlier)
         data = {
             "data": table.fingerprint,
             "table": {"classes": table.classes, "feature_names": table.feature_names, "inputs": table.inputs},
@@ -192,103 +174,11 @@ def resume(
             return _carry_out(experiment, table, rig, run, guard, listeners, begins, earlier)
 
 
-def check(loaded: Loaded[Experiment]) -> None:
-    """Check what can be checked of an experiment without touching a rig: its files, and the splits of all trials.
-
-    Raises
-    ------
-    InputError
-        Naming the line of the file that the error is about.
-    """
-    check_files(loaded, check_data(loaded), RealClock())
-
-
-def check_data(loaded: Loaded[Experiment]) -> Table:
-    """The data set of an experiment, of which the splits of all trials work; errors as of :func:`check`."""
-    with naming_lines(loaded):
-        table = load_table(loaded.value)
-        _check_trials(loaded.value, table)
-    return table
-
-
-def check_files(loaded: Loaded[Experiment], table: Table, clock: Clock, begun: bool = False) -> None:
-    """Check the twins and the earlier run of an experiment.
-
-    Parameters
-    ----------
-    table : Table
-        Its data set.
-    begun : bool
-        It has a run already, which knows the earlier one.
-    Errors as of :func:`check`.
-    """
-    with naming_lines(loaded):
-        for twin in getattr(loaded.value.training, "twin", ()):
-            open_twin(twin)
-        if not begun:
-            warm_start.earlier_run(loaded.value, table, clock)
-
-
 def stored_experiment(run: Run, overrides: Sequence[str] = ()) -> Experiment:
     """The experiment of a run as its ``config.yaml`` says, with overrides."""
     source = run.folder / "config.yaml"
     text = source.read_text(encoding="utf-8") if source.exists() else run.config_text
     return configuration.loads(text, Experiment, source, overrides).value
-
-
-def plan(loaded: Loaded[Experiment]) -> dict[str, Any]:
-    """What an experiment will cost at most, before anything runs: shots, hours at the rig's speed, joules, disk.
-
-    The rig is opened for its widths and seconds per shot; nothing is measured.
-    """
-    with naming_lines(loaded):
-        return _plan(loaded.value, loaded.source)
-
-
-def _plan(experiment: Experiment, source: Path) -> dict[str, Any]:
-    table = load_table(experiment)
-    _check_trials(experiment, table)
-    earlier = warm_start.earlier_run(experiment, table, RealClock())
-    with open_rig(experiment, config_file=source) as rig:
-        trial = _check_network(experiment, rig, table, earlier)
-        info = rig.layers[0].info
-        commission = rig.commissioning_shots
-    parts, (train_shots, test_shots) = trial.split, trial.planned_shots()
-    watts = experiment.rig.total_watts
-    shots = commission + (train_shots + test_shots) * experiment.trials.count
-    return {
-        "trials": experiment.trials.count,
-        "train_rows": len(parts.train),
-        "validation_rows": len(parts.validation),
-        "test_rows": len(parts.test),
-        "shots_commission": commission,
-        "shots_train": train_shots * experiment.trials.count,
-        "shots_test": test_shots * experiment.trials.count,
-        "seconds_per_shot": info.seconds_per_shot,
-        "seconds_on_rig": shots * info.seconds_per_shot,
-        "energy_j": {"estimated": shots * info.seconds_per_shot * watts} if watts else None,
-        "disk_bytes": shots * 8 * (info.n_in + info.n_out + 1),
-        "simulated": info.simulated,
-        "dead_inputs": list(info.dead_inputs),
-    }
-
-
-@contextmanager
-def naming_lines(loaded: Loaded[Any]) -> Iterator[None]:
-    """Add to an error about a setting where that setting stands, and what stands there if a variable is in it."""
-    try:
-        yield
-    except (RunError, NotMadeSafe):
-        raise  # about a run folder, in which "run.db" is no setting; about devices that may still emit
-    except (InputError, InstrumentError, UnsafeError) as error:
-        keys = [match.group() for match in _SETTING.finditer(str(error))]
-        if not keys:
-            raise
-        set_by_user = (key for key in keys if loaded.where(key) != loaded.source.name)
-        where = loaded.remedy(next(set_by_user, keys[0]))
-        number = where.rpartition(":")[2]
-        line = loaded.text.splitlines()[int(number) - 1].strip() if number.isdigit() else ""
-        raise type(error)(f"{error} ({where}{': ' + line if '${' in line else ''})") from error.__cause__
 
 
 def new_run(runs: Path, name: str, config: Section, origin: dict[str, Any], clock: Clock) -> Run:
@@ -316,26 +206,6 @@ def refuse_less(run: Run, experiment: Experiment) -> None:
                 f"{run.folder}: asked trials.count {experiment.trials.count}, {len(run.trials())} are finished; "
                 "ask for at least as many, or start a new run"
             )
-
-
-def _check_trials(experiment: Experiment, table: Table) -> None:
-    """Every split must work before the first shot is spent."""
-    for index in range(experiment.trials.count):
-        split(table, experiment.dataset, experiment.trials.first_seed + index)
-
-
-def _check_network(experiment: Experiment, rig: Rig, table: Table, earlier: Earlier | None = None) -> Trial:
-    """The first trial, unstarted: data, network and method must fit this rig before a run is made or a shot spent."""
-    trial = Trial.begin(experiment, rig, experiment.trials.first_seed, table=table, commission=False)
-    if earlier is not None:
-        earlier.hand_on(trial, 0)
-    warn(experiment.disturbances, experiment.training, *trial.planned_shots())
-    for block in trial.net.blocks:
-        driven = block.drive.inputs.tolist()
-        if dead := [str(i) for i in block.layer.info.dead_inputs if i in driven]:
-            log.warning("network.drive.inputs: %s reach no output of this rig; leave them out", ", ".join(dead))
-            break
-    return trial
 
 
 def origin(loaded: Loaded[Any], rig: Rig) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from labtrain import jobs
 from labtrain.clock import Clock
 from labtrain.compare_runs import Watch, attempt, check, refuse_another, runs_of
 from labtrain.compare_settings import CompareOptions, Comparison, Entry, leaves, method_named, of_candidate, of_method
@@ -19,6 +18,8 @@ from labtrain.compared import lost
 from labtrain.config import Loaded
 from labtrain.errors import ConfigError, InputError
 from labtrain.experiment import Experiment, Trials
+from labtrain.opening import naming_lines
+from labtrain.planning import check_data
 from labtrain.runs import Run
 
 FOLDER = "tuning"  # within that of the comparison
@@ -64,7 +65,7 @@ def tune(
     for experiment in everything:
         if (before := runs.get(str(experiment.value.run.name))) is not None:
             refuse_another(before, experiment.value, clock)
-    jobs.check_data(compared[0])
+    check_data(compared[0])
     check(everything, runs, clock)
     told: dict[str, dict[str, Any]] = {}
     for name, experiments in wanted.items():
@@ -129,7 +130,7 @@ def _refuse_shared(tuning: Trials, comparison: Trials) -> None:
 def _refuse_start(tried: Loaded[Experiment]) -> None:
     """What trials begin from has learned on the splits of the comparison, if on any of these."""
     if (start := tried.value.trials.start_from) is not None:
-        with jobs.naming_lines(tried):
+        with naming_lines(tried):
             raise ConfigError(
                 f"trials.start_from: candidates are tried on other splits (compare.tuning) than those that {start} "
                 "has learned on; leave one of the two out"
