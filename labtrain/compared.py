@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from labtrain.checkpoints import Logged
 from labtrain.clock import Clock
 from labtrain.errors import Diverged
 from labtrain.events import Event, StepDone
 from labtrain.experiment import Experiment, registered
 from labtrain.ledger import Cost, rig_joules
 from labtrain.methods.backward import Backward
-from labtrain.runs import Logged, Run
+from labtrain.runs import Run
 from labtrain.statistics import interval
 from labtrain.trainer import tests_of
 

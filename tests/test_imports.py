@@ -29,7 +29,7 @@ FLOORS = (
     ("labtrain", "configs", "data", "errors", "clock", "limits", "registry"),
     ("compact", "encoding", "sim"),
     ("layer", "config", "config_errors", "ready", "yaml_lines", "storage", "rundb", "runs", "runlist", "shotlog",
-     "ownership", "safety", "provenance", "ledger", "threads", "bounded", "processlock", "riglock"),
+     "checkpoints", "ownership", "safety", "provenance", "ledger", "threads", "bounded", "processlock", "riglock"),
     ("network", "twin", "twins", "datasets", "drivers"),
     ("methods", "rigs", "disturbances", "experiment", "torch"),
     ("controls", "trial", "trainer", "events"),
