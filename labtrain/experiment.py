@@ -14,7 +14,7 @@ from labtrain.datasets.table import SplitOptions
 from labtrain.disturbances import DisturbanceConfig, refuse_unknown
 from labtrain.network import EncodingConfig, NetworkConfig
 from labtrain.registry import resolve
-from labtrain.rigs.rig import RigConfig
+from labtrain.rigs.rig_config import RigConfig
 
 Ablation = Literal["off", "random", "shuffled", "no_skip", "ridge"]
 

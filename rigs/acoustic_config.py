@@ -15,7 +15,7 @@ from labtrain.drivers.emulators.sound import Converter
 from labtrain.drivers.sound import SoundConfig, SoundInterface
 from labtrain.errors import InputError
 from labtrain.rigs.recovery import RecoveryConfig
-from labtrain.rigs.rig import RigConfig
+from labtrain.rigs.rig_config import RigConfig
 from labtrain.sim.acoustic import AcousticParameters
 from labtrain.sim.acoustic_disturbances import known
 from labtrain.sim.disturbances import Known

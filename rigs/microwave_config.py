@@ -17,7 +17,7 @@ from labtrain.drivers.vna.vna import Vna, VnaConfig
 from labtrain.registry import resolve
 from labtrain.rigs.pixel_code import PixelCodeConfig
 from labtrain.rigs.recovery import RecoveryConfig
-from labtrain.rigs.rig import RigConfig
+from labtrain.rigs.rig_config import RigConfig
 from labtrain.sim.disturbances import Known
 from labtrain.sim.microwave import MicrowaveParameters
 from labtrain.sim.microwave_disturbances import known
