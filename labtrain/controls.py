@@ -11,11 +11,17 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from labtrain.encoding import Encoder
 from labtrain.errors import MeasurementError
+from labtrain.experiment import Ablation
 from labtrain.layer import Integers, Layer, LayerInfo, PhysicalLayer, Shots
 from labtrain.ledger import Metered
+from labtrain.methods.ridge import solve
+from labtrain.network import Block, PhysicalNetwork
 
 Array = NDArray[np.float64]
+
+RIDGE_PENALTY = 1e-3  # of the readout; per sample, on standardised responses
 
 
 class StandIn(Layer):
@@ -130,3 +136,50 @@ class Logged(StandIn):
                 "out of the config's list"
             )
         return np.stack([self._known[key] for key in self._keys(x)])
+
+
+def stand_in(name: Ablation, layer: Metered, rng: np.random.Generator) -> StandIn:
+    """What takes the place of a layer in an ablation."""
+    if name == "off":
+        return Off(layer)
+    if name == "random":
+        return RandomWaves(layer, rng)
+    if name == "shuffled":
+        return Shuffled(layer, np.concatenate([y for _, y in layer.memory]), rng)
+    return Logged(layer)
+
+
+def ridge_readout(net: PhysicalNetwork, layer: Metered, rows: Array, labels: NDArray[np.int64], asked: Array) -> Array:
+    """Scores (n, classes) of feature rows `asked` by a linear readout, one for each label, of logged responses.
+
+    Parameters
+    ----------
+    net : PhysicalNetwork
+        Of whose first block the responses are.
+    layer : Metered
+        Of that block.
+    rows, labels : ndarray (m, d), (m,)
+        What the readouts are fitted to, as far as it was measured.
+    asked : ndarray (n, d)
+    """
+    block, logged = net.blocks[0], Logged(layer)
+    H, known = _logged_candidates(net.encoder, block, logged, rows)
+    tested, _ = _logged_candidates(net.encoder, block, logged, asked)
+    scores = np.empty(tested.shape[:2])
+    for k in range(tested.shape[1]):
+        fitted = known[:, k]
+        weights, intercept = solve(H[fitted, k], (labels[fitted] == k).astype(np.float64)[:, None], RIDGE_PENALTY)
+        scores[:, k] = (tested[:, k] @ weights + intercept)[:, 0]
+    return scores
+
+
+def _logged_candidates(encoder: Encoder, block: Block, logged: Logged, rows: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """First-block responses (n, classes, n_out) to every label, and which of them were measured (n, classes)."""
+    n, k = len(rows), len(encoder.classes)
+    x = np.broadcast_to(encoder.every_label(rows), (n, k, encoder.width))
+    drives = block.drive(x.reshape(n * k, -1))
+    known = logged.knows(drives)
+    y = np.zeros((n * k, logged.info.n_out))
+    if known.any():
+        y[known] = logged.respond(drives[known])
+    return y.reshape(n, k, -1), known.reshape(n, k)

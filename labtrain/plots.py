@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from labtrain.methods.method import Metrics
     from labtrain.runs import Run
-    from labtrain.trial import Verdict
+    from labtrain.verdict import Verdict
 
 Array = NDArray[np.float64]
 
@@ -54,7 +54,7 @@ def figures(run: Run) -> list[Path]:
     """
     from labtrain.ledger import Cost
     from labtrain.methods.method import Metrics
-    from labtrain.trial import Verdict
+    from labtrain.verdict import Verdict
 
     kept = run.trials()
     if not kept:

@@ -28,7 +28,8 @@ from labtrain.ledger import Cost, rig_joules
 from labtrain.rigs.rig import Rig
 from labtrain.runs import Run
 from labtrain.safety import Guard
-from labtrain.trial import REMEMBERING, Trial, Verdict
+from labtrain.trial import REMEMBERING, Trial
+from labtrain.verdict import Verdict
 
 ABLATION_KEYS = {
     "off": "physics_off_accuracy",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -11,79 +11,24 @@ from numpy.typing import NDArray
 
 from labtrain.clock import Clock, RealClock
 from labtrain.compact import in_parts, parts
-from labtrain.controls import Logged, Off, RandomWaves, Shuffled
+from labtrain.controls import ridge_readout, stand_in
 from labtrain.datasets import Split, Table, split
 from labtrain.disturbances import Disturber, Happened
-from labtrain.encoding import Encoder
 from labtrain.errors import InputError, MeasurementError
 from labtrain.experiment import Ablation, Experiment, registered
-from labtrain.layer import Averaged, Layer, PhysicalLayer, Shots
+from labtrain.layer import Averaged, PhysicalLayer, Shots
 from labtrain.ledger import Cost, Metered, Work
 from labtrain.methods.labelled import Labelled
 from labtrain.methods.method import Data, Method, Metrics
-from labtrain.methods.ridge import solve
-from labtrain.network import Block, NetworkConfig, build
+from labtrain.network import NetworkConfig, build
 from labtrain.rigs.rig import Rig
 from labtrain.threads import blas_threads
+from labtrain.verdict import Start, Verdict, share_right
 
 Array = NDArray[np.float64]
-Labels = NDArray[np.int64]
 
 REMEMBERING: tuple[Ablation, ...] = ("shuffled", "no_skip", "ridge")
 """Ablations that are computed from the drives and responses of the trial, which are then kept in memory."""
-RIDGE_PENALTY = 1e-3  # of the readout among the ablations; per sample, on standardised responses
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What the test rows say of one trial.
-
-    Parameters
-    ----------
-    seed : int
-    scores : ndarray (n_test, classes)
-    labels : ndarray (n_test,)
-    clipped : int
-        Test values outside the range accepted at prediction, held at its border.
-    goodness : ndarray (blocks, n_test, classes), or None for methods without goodness
-    ablations : accuracies by name
-    train_cost, test_cost : Cost
-    """
-
-    seed: int
-    scores: Array
-    labels: Labels
-    clipped: int
-    goodness: Array | None
-    train_cost: Cost
-    test_cost: Cost
-    ablations: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def accuracy(self) -> float:
-        """Share of test rows whose largest score is their own label's."""
-        return float((self.scores.argmax(axis=1) == self.labels).mean())
-
-    def confusion(self) -> NDArray[np.int64]:
-        """Counts (classes, classes): row = true class, column = predicted."""
-        k = self.scores.shape[1]
-        table = np.zeros((k, k), dtype=np.int64)
-        np.add.at(table, (self.labels, self.scores.argmax(axis=1)), 1)
-        return table
-
-
-@dataclass(frozen=True)
-class Start:
-    """What the test rows say of an inherited network before its first step.
-
-    Parameters
-    ----------
-    accuracy : float
-    cost : Cost
-    """
-
-    accuracy: float
-    cost: Cost
 
 
 class Trial:
@@ -263,8 +208,7 @@ class Trial:
         """Measure the test rows with what was inherited, before the first step."""
         before = self.cost
         scores, _ = self._test_scores()
-        accuracy = float((scores.argmax(axis=1) == self.table.labels[self.split.test]).mean())
-        self.start = Start(accuracy, self.cost - before)
+        self.start = Start(share_right(scores, self.table.labels[self.split.test]), self.cost - before)
         return self.start
 
     def step(self) -> Metrics | None:
@@ -348,19 +292,12 @@ class Trial:
         if name in REMEMBERING and not self.remembers:
             raise InputError(f"ablation {name} needs the shots of the trial, which were not kept; name it in ablations")
         if name == "ridge":
-            return self._ridge_readout()
+            train, test, labels = self.split.train, self.split.test, self.table.labels
+            known, asked = self.table.features[train], self.table.features[test]
+            return share_right(ridge_readout(self.net, self.layers[0], known, labels[train], asked), labels[test])
         rng = np.random.default_rng([self.seed, 3])
         shape = self.experiment.network
-        layers: list[Layer] = []
-        for layer in self.layers:
-            if name == "off":
-                layers.append(Off(layer))
-            elif name == "random":
-                layers.append(RandomWaves(layer, rng))
-            elif name == "shuffled":
-                layers.append(Shuffled(layer, np.concatenate([y for _, y in layer.memory]), rng))
-            else:
-                layers.append(Logged(layer))
+        layers = [stand_in(name, layer, rng) for layer in self.layers]
         if name == "no_skip":
             shape = shape.model_copy(update={"layers": 1, "skip": False})
         again = Trial(self.experiment, self.table, self.split, layers, self.seed, self.clock, network=shape)
@@ -371,19 +308,6 @@ class Trial:
             if again.steps < self.steps:
                 raise
         return again.test().accuracy
-
-    def _ridge_readout(self) -> float:
-        block, encoder = self.net.blocks[0], self.net.encoder
-        logged = Logged(self.layers[0])
-        H, known = _logged_candidates(encoder, block, logged, self.table.features[self.split.train])
-        truth = self.table.labels[self.split.train]
-        tested, _ = _logged_candidates(encoder, block, logged, self.table.features[self.split.test])
-        scores = np.empty(tested.shape[:2])
-        for k in range(tested.shape[1]):
-            rows = known[:, k]
-            weights, intercept = solve(H[rows, k], (truth[rows] == k).astype(np.float64)[:, None], RIDGE_PENALTY)
-            scores[:, k] = (tested[:, k] @ weights + intercept)[:, 0]
-        return float((scores.argmax(axis=1) == self.table.labels[self.split.test]).mean())
 
     def state(self) -> dict[str, Any]:
         """Everything needed to go on: weights, method, layers, cost; nested dict of arrays and JSON values."""
@@ -419,15 +343,3 @@ def load_table(experiment: Experiment) -> Table:
     """Load the data set that an experiment names."""
     table: Table = registered("datasets", experiment.dataset)(experiment.dataset).load()
     return table
-
-
-def _logged_candidates(encoder: Encoder, block: Block, logged: Logged, rows: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """First-block responses (n, classes, n_out) to every label, and which of them were measured (n, classes)."""
-    n, k = len(rows), len(encoder.classes)
-    x = np.broadcast_to(encoder.every_label(rows), (n, k, encoder.width))
-    drives = block.drive(x.reshape(n * k, -1))
-    known = logged.knows(drives)
-    y = np.zeros((n * k, logged.info.n_out))
-    if known.any():
-        y[known] = logged.respond(drives[known])
-    return y.reshape(n, k, -1), known.reshape(n, k)

@@ -32,7 +32,7 @@ FLOORS = (
      "checkpoints", "ownership", "safety", "provenance", "ledger", "threads", "bounded", "processlock", "riglock"),
     ("network", "twin", "twins", "datasets", "drivers"),
     ("methods", "rigs", "disturbances", "experiment", "torch"),
-    ("controls", "trial", "trainer", "events"),
+    ("controls", "verdict", "trial", "trainer", "events"),
     ("asking", "formatting", "pace", "plots", "progress", "report", "logfile", "commissioning", "jobs", "inference",
      "opening", "planning", "stop", "backends", "devices", "discover", "driver_list", "emulate", "emulate_options",
      "talk", "measuring",

@@ -33,7 +33,7 @@ from labtrain.report import (
 from labtrain.runlist import RunSummary
 from labtrain.runs import Note, Run
 from labtrain.trainer import summarise
-from labtrain.trial import Verdict
+from labtrain.verdict import Verdict
 
 CLASSES = ("ae", "ah", "aw", "eh")
 LARGEST = [0.71, 0.69]
