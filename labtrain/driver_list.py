@@ -15,6 +15,7 @@ import yaml
 from labtrain import registry
 from labtrain.config import Registered, Section
 from labtrain.drivers.device import Device
+from labtrain.drivers.illumination import Illumination
 from labtrain.drivers.image_camera import ImageCamera
 from labtrain.drivers.light_modulator import LightModulator
 from labtrain.drivers.metasurface.metasurface import Metasurface
@@ -29,6 +30,7 @@ KINDS: tuple[tuple[type, str], ...] = (
     (SoundInterface, "sound"),
     (LightModulator, "light modulator"),
     (ImageCamera, "camera"),
+    (Illumination, "illumination"),
     (PowerMeter, "power meter"),  # before Sensor, which it is too
     (Sensor, "sensor"),
 )

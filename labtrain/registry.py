@@ -34,6 +34,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "nidaqmx": "labtrain.drivers.daq:NiDaq",
         "open-source-ris": "labtrain.drivers.metasurface.open_source_ris:OpenSourceRis",
         "openris": "labtrain.drivers.metasurface.openris:OpenRis",
+        "python-switch": "labtrain.drivers.illumination:PythonSwitch",
         "rohde-schwarz": "labtrain.drivers.vna.rohde_schwarz:RohdeSchwarz",
         "scpi-power-meter": "labtrain.drivers.sensors.scpi_power_meter:ScpiPowerMeter",
         "scpi-sensor": "labtrain.drivers.sensors.scpi_sensor:ScpiSensor",

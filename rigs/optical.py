@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from labtrain.clock import Clock, SimulatedClock
 from labtrain.drivers.device import Device
+from labtrain.drivers.illumination import Illumination
 from labtrain.drivers.image_camera import ImageCamera
 from labtrain.drivers.light_modulator import LightModulator
 from labtrain.errors import InputError, InstrumentError
@@ -72,14 +73,18 @@ class OpticalRig(Rig):
             self._emulator = SimulatedOptics(emulator, self._bench.worlds)
         made: dict[str, Device] = {}
         for name, section in (("slm", config.modulator), ("camera", config.imager)):
-            driver: Any = resolve("drivers", getattr(section, "driver"))  # noqa: B009 (each driver's Literal)
+            driver = resolve("drivers", getattr(section, "driver"))  # noqa: B009 (each driver's Literal)
             made[name] = driver.make(name, section, self._instrument_clock, emulator)
+        if (lamp := config.illumination) is not None:  # the last to be opened, the first to be made safe
+            switch = None if self._emulator is None else self._emulator.light
+            driver = resolve("drivers", getattr(lamp, "driver"))  # noqa: B009 (each driver's Literal)
+            made["illumination"] = driver.make("illumination", lamp, self._instrument_clock, switch)
         return made
 
     def open(self) -> None:
         """Build the bench, or open modulator and camera and check that they are what the config describes.
 
-        No light leaves either: the illumination is not the rig's.
+        No light leaves them: an illumination that is the rig's is switched on with the first pattern.
 
         Raises
         ------
@@ -144,7 +149,15 @@ class OpticalRig(Rig):
                 f"{other.where}"
             )
         arrange(config, slm, camera)
-        protocol = ShotProtocol(slm, camera, config.settle_s, config.least_light, self._instrument_clock)
+        light = self.instruments.get("illumination")
+        protocol = ShotProtocol(
+            slm,
+            camera,
+            config.settle_s,
+            config.least_light,
+            self._instrument_clock,
+            light if isinstance(light, Illumination) else None,
+        )
         return OpticalInstruments(
             protocol,
             Recovery(config.recovery, self._instrument_clock, lambda: self.check()),
@@ -200,7 +213,10 @@ class OpticalRig(Rig):
         protocol.light = 0.0
         protocol.dark = dark = self._dark(self.config.dark.frames)
         draw = np.random.default_rng(self.config.seed)
-        drives = layer.quantise(draw.integers(0, 2, (COMMISSION_PATTERNS, layer.info.n_in)).astype(np.float64))
+        drives = draw.integers(0, 2, (COMMISSION_PATTERNS, layer.info.n_in)).astype(np.float64)
+        for row in range(1, COMMISSION_PATTERNS):
+            if np.array_equal(drives[row], drives[row - 1]):  # of few inputs
+                drives[row, 0] = 1.0 - drives[row, 0]
         started_s = self.clock.now()
         try:
             seen = look(protocol, layer.patterns(drives), instruments.look, lambda: self.check())
@@ -214,7 +230,7 @@ class OpticalRig(Rig):
         kept = {
             "shots": COMMISSION_PATTERNS,
             "dark": dark_frame.packed(dark),
-            "dark_how": self.config.dark.how,
+            "dark_how": self.config.dark_how,
             "light_counts": seen.light,
             "exposure_s": protocol.camera.exposure_s,
         }
@@ -251,11 +267,13 @@ class OpticalRig(Rig):
     def _dark(self, frames: int) -> Array:
         """Mean counts without light, (rows, columns), as the config says they are found."""
         config, camera = self.config, self.camera
-        if config.dark.how == "offset":
+        if config.dark_how == "offset":
             return np.full(camera.shape, float(config.world.offset_counts))
-        if config.dark.how == "file":
+        if config.dark_how == "file":
             assert config.dark.file is not None  # validated
             return dark_frame.read_dark(config.dark.file, camera)
+        if config.dark_how == "switch":
+            return self._mean(frames)
         if self._emulator is None:
             return dark_frame.covered_by_hand(camera, self.ask, lambda: self._mean(frames))
         self._emulator.cover(True)
@@ -268,7 +286,7 @@ class OpticalRig(Rig):
         assert self._instruments is not None
         self._instruments.look()
         protocol = self._instruments.protocol
-        seen = protocol.see(np.zeros(protocol.slm.cells, dtype=np.uint16), frames)
+        seen = protocol.see_dark(frames)
         return np.asarray(seen.mean(axis=0, dtype=np.float64))
 
     # -- measuring -----------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from labtrain.config import InputPath, Registered, Section
 from labtrain.drivers.address import SIM
 from labtrain.drivers.device import DeviceConfig
 from labtrain.drivers.emulators.optics import BenchTiming
+from labtrain.drivers.illumination import Illumination
 from labtrain.drivers.image_camera import CameraConfig, ImageCamera
 from labtrain.drivers.light_modulator import LightModulator, ModulatorConfig
 from labtrain.errors import InputError
@@ -90,10 +91,11 @@ class BenchConfig(Section):
 class DarkConfig(Section):
     """What the camera reads without light, which is taken from each reading."""
 
-    how: Literal["cover", "file", "offset"] = Field(
-        "cover",
-        description="cover: somebody covers the camera when asked, once a run (at sim nobody need); file: read it; "
-        "offset: the same count for all pixels, rig.world.offset_counts",
+    how: Literal["switch", "cover", "file", "offset"] | None = Field(
+        None,
+        description="switch: the illumination is switched off; cover: somebody covers the camera when asked, once a "
+        "run (at sim nobody need); file: read it; offset: the same count for all pixels, rig.world.offset_counts; "
+        "default: switch where there is a section rig.illumination, else cover",
     )
     frames: int = Field(16, ge=1, le=10_000, description="averaged, where it is measured")
     file: InputPath | None = Field(
@@ -104,7 +106,7 @@ class DarkConfig(Section):
     def _has_a_file(self) -> DarkConfig:
         if (self.how == "file") != (self.file is not None):
             raise ValueError(
-                f"how: {self.how} with{'out a' if self.file is None else ' a'} file; "
+                f"how: {self.how or 'not given,'} with{'out a' if self.file is None else ' a'} file; "
                 f"{'give one' if self.file is None else 'set how: file, or leave it out'}"
             )
         return self
@@ -135,6 +137,9 @@ class OpticalConfig(RigConfig):
     camera: Annotated[DeviceConfig, Registered("drivers", "driver", ImageCamera, "a camera")] | None = Field(
         None, description="a driver of a camera"
     )
+    illumination: Annotated[DeviceConfig, Registered("drivers", "driver", Illumination, "an illumination")] | None = (
+        Field(None, description="a driver of the laser, lamp or shutter: off when it is safe and for dark frames")
+    )
     dark: DarkConfig = DarkConfig()
     least_light: float = Field(
         0.1, ge=0, lt=1, description="share of the light at commissioning below which a reading is bad; instruments"
@@ -156,11 +161,20 @@ class OpticalConfig(RigConfig):
         if (self.slm is None) != (self.camera is None):
             there, lacks = ("camera", "slm") if self.slm is None else ("slm", "camera")
             raise ValueError(f"{lacks}: is missing, there is a section {there}; give both, or none")
+        if self.illumination is None and self.dark.how == "switch":
+            raise ValueError("dark.how: switch needs a section illumination with its driver")
         if self.slm is None:
+            if self.illumination is not None:
+                raise ValueError("illumination: needs sections slm and camera; give them, or leave it out")
             if self.fidelity == "instruments":
                 raise ValueError("fidelity: instruments needs sections slm and camera with their drivers")
             return self
         models = {"slm": self.modulator.model, "camera": self.imager.model}
+        light = getattr(self.illumination, "call", None)
+        if self.on_instruments and light is not None and (light == SIM) != (self.modulator.model == SIM):
+            raise ValueError(
+                f"illumination.call is {light} and slm.model is {self.modulator.model}; simulate both, or none"
+            )
         if self.on_instruments and len([model for model in models.values() if model == SIM]) == 1:
             sim, other = sorted(models, key=lambda section: models[section] != SIM)
             raise ValueError(
@@ -197,6 +211,11 @@ class OpticalConfig(RigConfig):
     def simulated(self) -> bool:
         """Whether the bench is simulated in this process."""
         return not self.on_instruments or self.modulator.model == SIM
+
+    @property
+    def dark_how(self) -> str:
+        """Where the dark frame comes from."""
+        return self.dark.how or ("cover" if self.illumination is None else "switch")
 
     @property
     def exposure_s(self) -> float:

@@ -186,7 +186,7 @@ class InstrumentLayer(Layer):
             count = int(min(self._info.max_batch, instruments.steady()))
             part = self._modulator.quantise(x[done : done + count])
             started_s = instruments.clock.now()
-            counts, attempts = [], []
+            y, attempts = [], []
             failure: LabtrainError | None = None
             for number, pattern in enumerate(self.patterns(part)):
                 try:
@@ -194,11 +194,10 @@ class InstrumentLayer(Layer):
                 except (MeasurementError, Interrupted) as end:
                     failure = end
                     break
-                counts.append(reading)
+                y.append(self.outputs(reading, dark))  # at once: frames of a whole sensor are large
                 attempts.append(often)
-            if counts:
-                y = self.outputs(np.stack(counts), dark)
-                yield Shots(part[: len(y)], y, None, np.array(attempts, dtype=np.int64), started_s)
+            if y:
+                yield Shots(part[: len(y)], np.concatenate(y), None, np.array(attempts, dtype=np.int64), started_s)
             if failure is not None:
                 raise failure
             done += len(part)

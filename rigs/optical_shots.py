@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labtrain.clock import Clock
+from labtrain.drivers.illumination import Illumination
 from labtrain.drivers.image_camera import ImageCamera
 from labtrain.drivers.light_modulator import LightModulator
 from labtrain.limits import shown
@@ -58,6 +59,8 @@ class ShotProtocol:
     least_light : float
         Share of the light at commissioning that a good reading has.
     clock : Clock
+    illumination : Illumination, optional
+        Switched on with the first pattern.
 
     Attributes
     ----------
@@ -68,9 +71,15 @@ class ShotProtocol:
     """
 
     def __init__(
-        self, slm: LightModulator, camera: ImageCamera, settle_s: float, least_light: float, clock: Clock
+        self,
+        slm: LightModulator,
+        camera: ImageCamera,
+        settle_s: float,
+        least_light: float,
+        clock: Clock,
+        illumination: Illumination | None = None,
     ) -> None:
-        self.slm, self.camera, self.clock = slm, camera, clock
+        self.slm, self.camera, self.clock, self.illumination = slm, camera, clock, illumination
         self._settle_s, self._least = settle_s, least_light
         self.dark: Array | None = None
         self.light = 0.0
@@ -89,6 +98,16 @@ class ShotProtocol:
             If an instrument fails.
         """
         self.slm.show(pattern)
+        if self.illumination is not None:
+            self.illumination.switch(True)
+        self.clock.sleep(self._settle_s)
+        return self.camera.new_frames(frames)
+
+    def see_dark(self, frames: int) -> Counts:
+        """Frames (frames, rows, columns) of a blank pattern, with the illumination off where there is one."""
+        self.slm.show(np.zeros(self.slm.cells, dtype=np.uint16))
+        if self.illumination is not None:
+            self.illumination.switch(False)
         self.clock.sleep(self._settle_s)
         return self.camera.new_frames(frames)
 

@@ -37,6 +37,10 @@ class SimulatedOptics:
         self._emulator.begin(shot, COMMISSIONING * FRAMES + self._looks)
         self._looks += 1 << 10
 
+    def light(self, on: bool) -> None:
+        """Switch the laser."""
+        self.cover(not on)
+
     def cover(self, covered: bool) -> None:
         """Keep the light from the camera, or let it in again."""
         self._emulator.cover(covered)

@@ -87,6 +87,7 @@ def test_every_driver_of_labtrain_is_listed_whole() -> None:
         ("audio", "sound"),
         ("slmsuite-slm", "light modulator"),
         ("slmsuite-camera", "camera"),
+        ("python-switch", "illumination"),
         ("scpi-sensor", "sensor"),
         ("scpi-power-meter", "power meter"),
     ],
@@ -237,7 +238,7 @@ def test_on_a_screen_words_stay_whole(width: int) -> None:
     words = {word for driver in driver_list() for word in f"{driver.name} {driver.models} {driver.tried_on}".split()}
     assert not words - set(" ".join(told).split())
     assert [line.strip() for line in told if re.fullmatch(r"[a-z ]+?\s*", line) and line[0] != " "][1:] == [
-        "network analyser", "metasurface", "sound", "light modulator", "camera", "power meter", "sensor"
+        "network analyser", "metasurface", "sound", "light modulator", "camera", "illumination", "power meter", "sensor"
     ]  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from labtrain.config import Registered
 from labtrain.drivers.device import Device, DeviceConfig
 from labtrain.drivers.frames import Camera, Frames, Slm
 from labtrain.drivers.frames_device import FramesDevice
+from labtrain.drivers.illumination import Illumination, IlluminationConfig, PythonSwitch
 from labtrain.drivers.image_camera import CameraConfig, ImageCamera
 from labtrain.drivers.instrument import Command, Instrument, InstrumentConfig
 from labtrain.drivers.light_modulator import ModulatorConfig
@@ -39,15 +40,19 @@ def commands(*, settable: bool = False) -> list[Any]:
 
 
 def driver(name: str) -> type[Device]:
-    """What is registered: on a link, a sample stream, frames, or behind a manufacturer's library; no fifth kind."""
+    """What is registered: on a link, a sample stream, frames, a library or a function of others; no further kind."""
     found = registry.resolve("drivers", name)
-    assert isinstance(found, type) and issubclass(found, Instrument | SoundInterface | FramesDevice | VendorMetasurface)
+    assert isinstance(found, type) and issubclass(
+        found, Instrument | SoundInterface | FramesDevice | VendorMetasurface | Illumination
+    )
     return found
 
 
 def config_base(name: str) -> type[DeviceConfig]:
     """Base of the Configs of its kind."""
     cls = driver(name)
+    if issubclass(cls, Illumination):
+        return IlluminationConfig
     if issubclass(cls, FramesDevice):
         return CameraConfig if issubclass(cls, ImageCamera) else ModulatorConfig
     return (
@@ -91,6 +96,8 @@ def make(name: str) -> Device:
         return cls(UnusableLink(name, "nowhere", clock), cls.Config(), clock)
     if issubclass(cls, VendorMetasurface):
         return cls(name, touched, cls.Config(), clock)
+    if issubclass(cls, PythonSwitch):
+        return cls(name, cls.Config(), clock, touched)
     if issubclass(cls, FramesDevice):
         frames = unusable_frames(Camera if issubclass(cls, ImageCamera) else Slm)
         return cls(frames(name, "nowhere", clock), cls.Config(), clock)
@@ -124,6 +131,7 @@ def test_its_config_is_its_own_and_described(name: str) -> None:
     undescribed = [key for key, field in config.model_fields.items() if not field.description and key != "driver"]
     assert undescribed == []
     where = "device" if issubclass(cls, SoundInterface) else "model" if issubclass(cls, FramesDevice) else "address"
+    where = "call" if issubclass(cls, Illumination) else where
     assert getattr(config(), where) == "sim", "defaults for everything, so that a dry run needs no keys"
 
 
@@ -175,7 +183,9 @@ def test_a_command_that_sets_says_what_is_allowed(cls: type[Instrument], command
 @every_driver
 def test_its_emulator_exists(name: str) -> None:
     cls = driver(name)
-    if issubclass(cls, SoundInterface | FramesDevice):  # their emulators are handed their world by the rig
+    if issubclass(
+        cls, SoundInterface | FramesDevice | Illumination
+    ):  # their emulators are handed their world by the rig
         return
     assert cls.EMULATOR, "something that stands in at address: sim"
     emulator = registry.emulator_of(cls)

@@ -71,6 +71,7 @@ def perfect_dark(opened: OpticalRig) -> None:
         ({"input_cells": 2, "input_region": (0, 0, 4, 6)}, {"slm": {"cell_pixels": 3}}),
         ({}, {"slm": {"cell_pixels": 2, "top": 5, "left": 3}}),
         ({"modulation": "amplitude", "levels": 16}, {}),
+        ({}, {"illumination": {"driver": "python-switch"}}),
         ({}, {"camera": {"exposure_s": 2e-3, "saturated": 1.0}}),
     ],
 )
@@ -512,6 +513,27 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
             optical.commission()
 
 
+def test_an_illumination_is_on_for_patterns_and_off_for_dark_frames_and_when_safe() -> None:
+    switched: list[tuple[str, float]] = []
+    optical = rig(illumination={"driver": "python-switch", "wait_s": 0.2})
+    with optical:
+        emulator = optical._emulator
+        light, shown = emulator.light, optical.slm.frames._show
+        optical.instruments["illumination"]._function = lambda on: (switched.append(("light", on)), light(on))  # type: ignore[attr-defined]
+        optical.slm.frames._show = lambda levels: (switched.append(("pattern", levels.any())), shown(levels))  # type: ignore[method-assign]
+        assert not optical.instruments["illumination"].on  # type: ignore[attr-defined]
+        kept = optical.commission()
+        assert kept["dark_how"] == "switch" and kept["light_counts"] > 100
+        assert instruments(optical).protocol.dark.mean() == pytest.approx(64, abs=12), "hot pixels are in it"
+        assert switched[:4] == [("pattern", False), ("pattern", True), ("light", True), ("pattern", True)]
+        optical.bench.dark(2)
+        assert switched[-2:] == [("pattern", False), ("light", False)]
+        optical.layers[0].forward(DRIVE[:2])
+        assert switched[-3:] == [("pattern", True), ("light", True), ("pattern", True)]
+        switched.clear()
+    assert switched == [("light", False), ("pattern", False)], "the light first"
+
+
 # -- settings --------------------------------------------------------------------------------------------------------
 
 
@@ -562,7 +584,13 @@ BOTH = "  slm: {driver: slmsuite-slm}\n  camera: {driver: slmsuite-camera}\n"
             "lab.yaml:3: rig.slm: model 'hol' is not known",
         ),
         (BOTH + "  dark: {how: file}\n", "how: file without a file; give one"),
-        (BOTH + "  dark: {file: x.npz}\n", "how: cover with a file; set how: file, or leave it out"),
+        (BOTH + "  dark: {file: x.npz}\n", "how: not given, with a file; set how: file, or leave it out"),
+        (BOTH + "  dark: {how: switch}\n", "dark.how: switch needs a section illumination with its driver"),
+        ("  illumination: {driver: python-switch}\n", "illumination: needs sections slm and camera; give them, or"),
+        (
+            BOTH + "  illumination: {driver: python-switch, call: \"a:b\"}\n",
+            "illumination.call is a:b and slm.model is sim; simulate both, or none",
+        ),
         (BOTH + "  emulator: {kept: -1}\n", "rig.emulator.kept: -1"),
     ],
 )  # fmt: skip

@@ -146,6 +146,25 @@ def test_without_a_dark_frame_or_light_behind_it_there_is_no_run(ask: Any, told:
         assert optical.commissioning_shots
 
 
+def test_a_function_of_mine_switches_the_light(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[bool] = []
+
+    def light(on: bool) -> None:
+        calls.append(on)
+        benches.BenchCamera.dimmed = float(on)
+
+    monkeypatch.setattr(benches, "light", light, raising=False)
+    section = {"driver": "python-switch", "call": "tests.rigs.benches:light"}
+    with rig(illumination=section, dark={}) as optical:
+        optical.commission()
+        optical.layers[0].forward(DRIVE[:2])
+        assert calls == [False, True] and optical.provenance()["instruments"]["illumination"]["kind"] == "real"
+    assert calls == [False, True, False]
+    told: list[str] = []
+    Stop(rig(illumination=section), tell=lambda outcome: told.append(str(outcome))).carry_out()
+    assert [line.partition(" (")[0] for line in told] == ["illumination", "camera", "slm"] and calls[-1] is False
+
+
 def test_a_laser_that_goes_off() -> None:
     with rig(recovery={"per_shot": 1}) as optical:
         optical.commission()
