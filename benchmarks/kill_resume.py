@@ -104,11 +104,11 @@ class Child:
 
     def run(self, config: str, overrides: Sequence[str], runs: str, folder: str | None) -> None:
         from labtrain import experiment, jobs, rundb
-        from labtrain import runs as run_module
+        from labtrain import checkpoints
 
         jobs.figures = lambda _: None  # drawing takes longer than the rest and is not what is tested
         callers = {"append": "chunk", "log_metrics": "metrics", "checkpoint": "checkpoint", "save_trial": "trial"}
-        transaction, write_arrays, replace = rundb.Database.transaction, run_module.write_arrays, os.replace
+        transaction, write_arrays, replace = rundb.Database.transaction, checkpoints.write_arrays, os.replace
 
         def purpose() -> str:
             frame: FrameType | None = sys._getframe(2)
@@ -136,7 +136,7 @@ class Child:
             replace(source, target, **options)
 
         rundb.Database.transaction = watched  # type: ignore[method-assign, assignment]
-        run_module.write_arrays = written
+        checkpoints.write_arrays = written
         os.replace = renamed  # type: ignore[assignment]
         if folder is None:
             jobs.train(experiment.load(config, overrides), runs, [self.hear])
