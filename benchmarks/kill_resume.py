@@ -103,8 +103,7 @@ class Child:
             self.tell("ablation" if self.phase == "ablations" else "begun")
 
     def run(self, config: str, overrides: Sequence[str], runs: str, folder: str | None) -> None:
-        from labtrain import experiment, jobs, rundb
-        from labtrain import checkpoints
+        from labtrain import checkpoints, experiment, jobs, rundb
 
         jobs.figures = lambda _: None  # drawing takes longer than the rest and is not what is tested
         callers = {"append": "chunk", "log_metrics": "metrics", "checkpoint": "checkpoint", "save_trial": "trial"}
