@@ -44,7 +44,7 @@ def html(source: str, rig: OpticalConfig, found: Survey, proposals: Sequence[Pro
          f"{found.phase.range_rad / math.pi:.3f} pi +- {found.phase.sigma_rad / math.pi:.3f} pi; "
          f"{found.configured_rad / math.pi:.3f} pi in the configuration"),
         ("drift", f"{watch.eps:.2g} (drift_eps); {100 * (1 - watch.repeatability):.2g} % of the correlation are lost "
-         "to noise at once" if watch.decay else f"none seen in {watch.lag_shots[-1]:.0f} shots"),
+         "to noise at once" if watch.decay else f"none seen in {found.request.watch_shots:,} shots"),
     ]  # fmt: skip
     if found.matrix is not None:
         facts += _matrix(found.matrix)

@@ -8,6 +8,7 @@ from typing import Any
 from labtrain.rigs.optical import OpticalRig
 from labtrain.rigs.optical_config import OpticalConfig
 from labtrain.rigs.rig import Rig
+from labtrain.rigs.speckle.matrix import refuse_without_matrix
 from labtrain.rigs.speckle.procedure import Request, Survey, survey
 from labtrain.rigs.speckle.proposal import notice, propose
 from labtrain.rigs.survey.proposed import Proposal
@@ -21,11 +22,18 @@ class SpeckleSurvey:
     ----------
     config : OpticalConfig
     request : Request
+
+    Raises
+    ------
+    InputError
+        If a matrix is asked for that cannot be measured.
     """
 
     left_out: tuple[str, ...] = ()
 
     def __init__(self, config: OpticalConfig, request: Request) -> None:
+        if request.matrix:
+            refuse_without_matrix(config.benches[0])
         self._config, self._request = config, request
 
     def measure(self, rig: Rig, check: Callable[[], object], tell: Callable[[str, int, int], object]) -> Survey:

@@ -18,7 +18,7 @@ from labtrain.rigs.optical_config import OpticalConfig
 from labtrain.rigs.speckle.dark import measure_dark
 from labtrain.rigs.speckle.exposure import PATTERNS, refuse_frames_that_stay
 from labtrain.rigs.speckle.light import NAME, Light
-from labtrain.rigs.speckle.matrix import Matrix, measure_matrix, planned_bytes
+from labtrain.rigs.speckle.matrix import Matrix, measure_matrix, planned_bytes, refuse_without_matrix
 from labtrain.safety import Guard
 from labtrain.threads import blas_threads
 from labtrain.twin import save_twin
@@ -77,6 +77,7 @@ def measure_twin(
     if out.exists():
         raise InputError(f"{out}: exists already; move it away, or choose another place with --out")
     clock = clock or RealClock()
+    refuse_without_matrix(config.benches[layer], steps)
     with naming_lines(loaded):
         rig = open_rig(loaded.value, clock, config_file=loaded.source)
 

@@ -25,6 +25,7 @@ The phase of each pixel is free: E and E exp(i a) are one intensity.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -39,10 +40,13 @@ Complex = NDArray[np.complex128]
 Indices = NDArray[np.intp]
 
 STEPS = 3
+LEAST_RANDOM = 64  # patterns: of few inputs, too
 LEAST_RANGE = 0.5  # rad; below, light of two phases is nearly the same
 _REFINED = 40  # times
 _MOMENTUM = 0.7  # of the last change, which is added to it
 _TOGETHER = 4096  # pixels: each stands for itself
+_ASTRAY = 3.0  # times the median misfit
+_OTHERS = (0.02, 0.06, 0.2, 0.6)  # shares of the mean to start from again
 _SIZES = np.geomspace(0.01, 1.0, 60)  # shares of the mean that |R|^2 may have
 
 
@@ -79,7 +83,7 @@ class Plan:
 
 
 def plan(n_in: int, phase_range_rad: float, levels: int, rng: np.random.Generator, steps: int = STEPS) -> Plan:
-    """Patterns for a matrix of so many inputs: about (steps + 1) n_in of them.
+    """Patterns for a matrix of so many inputs: about (steps + 1) n_in of them, more where there are few inputs.
 
     Parameters
     ----------
@@ -120,7 +124,7 @@ def plan(n_in: int, phase_range_rad: float, levels: int, rng: np.random.Generato
         drives[:, :, half] = np.where(rows > 0, flipped[0], flipped[1])[:, None, :]
         drives[:, :, reference] = stepped[None, :, None]
         shown.append(drives.reshape(-1, n_in))
-    shown.append(rng.integers(0, levels, (n_in, n_in)) / (levels - 1))
+    shown.append(rng.integers(0, levels, (max(n_in, LEAST_RANDOM), n_in)) / (levels - 1))
     return Plan(
         np.concatenate(shown), phase_range_rad, halves, (signs[0], signs[1]), np.asarray(stepped * phase_range_rad)
     )
@@ -151,8 +155,9 @@ def retrieve(
         part = slice(at, at + _TOGETHER)
         frames = intensity[:, part].astype(np.float64)
         full = np.zeros(frames.shape, dtype=bool) if ceiling is None else frames >= ceiling[part]
-        amplitude = np.sqrt(np.maximum(frames, 0.0))
-        found[:, part] = _refined(_stepped(asked, frames), light, inverse, amplitude, full)
+        refine = _Refiner(light, inverse, np.sqrt(np.maximum(frames, 0.0)), full)
+        found[:, part] = refine(_stepped(asked, frames), slice(None))
+        _start_again(asked, frames, refine, found[:, part])
         told(min(at + _TOGETHER, pixels), pixels)
     size = np.abs(found[0])
     return np.asarray(found * np.where(size > 0, found[0].conj(), 1.0) / np.where(size > 0, size, 1.0))
@@ -163,8 +168,14 @@ def multiply_adds(asked: Plan, pixels: int) -> int:
     return 4 * 2 * _REFINED * len(asked.drives) * (1 + asked.n_in) * pixels
 
 
-def _stepped(asked: Plan, frames: Array) -> Complex:
-    """A first matrix, from the stepped frames alone; the reference of the first half's patterns real."""
+def _stepped(asked: Plan, frames: Array, shares: tuple[float, float] | None = None) -> Complex:
+    """A first matrix, from the stepped frames alone; the reference of the first half's patterns real.
+
+    Parameters
+    ----------
+    shares : (float, float), optional
+        Of both references' |R|^2 in the mean of |P|^2 + |R|^2, if not those that fit best.
+    """
     steps, at = len(asked.steps_rad), 0
     by_step = np.linalg.pinv(
         np.column_stack([np.ones(steps), 2.0 * np.cos(asked.steps_rad), -2.0 * np.sin(asked.steps_rad)])
@@ -177,7 +188,10 @@ def _stepped(asked: Plan, frames: Array) -> Complex:
         light = asked.light(asked.drives[at : at + len(signs) * steps : steps])
         unknown = np.concatenate([[0], 1 + half])
         products.append(np.linalg.pinv(light[:, unknown]) @ interference)
-        sizes.append(_reference(constant, np.abs(interference)))
+        if shares is None:
+            sizes.append(_reference(constant, np.abs(interference)))
+        else:
+            sizes.append(np.sqrt(shares[len(sizes)] * np.maximum(constant.mean(axis=0), np.finfo(np.float64).tiny)))
         at += len(signs) * steps
     first, second = asked.halves
     found = np.empty((1 + asked.n_in, frames.shape[1]), dtype=np.complex128)
@@ -200,13 +214,48 @@ def _reference(constant: Array, product: Array) -> Array:
     return np.asarray(np.sqrt(found))
 
 
-def _refined(matrix: Complex, light: Complex, inverse: Complex, amplitude: Array, full: NDArray[np.bool_]) -> Complex:
-    """Error reduction with momentum."""
-    before = matrix
-    for _ in range(_REFINED):
-        field = light @ (matrix + _MOMENTUM * (matrix - before))
-        size = np.abs(field)
-        wanted = np.where(full, np.maximum(amplitude, size), amplitude)
-        field *= wanted / np.maximum(size, np.finfo(np.float64).tiny)
-        before, matrix = matrix, inverse @ field
-    return matrix
+class _Refiner:
+    """Error reduction with momentum.
+
+    Parameters
+    ----------
+    light, inverse : ndarray, (patterns, 1 + n_in), and its pseudoinverse
+    amplitude : ndarray, (patterns, pixels)
+        As measured.
+    full : ndarray of bool, (patterns, pixels)
+        Where it is a lower bound.
+    """
+
+    def __init__(self, light: Complex, inverse: Complex, amplitude: Array, full: NDArray[np.bool_]) -> None:
+        self._light, self._inverse, self._amplitude, self._full = light, inverse, amplitude, full
+
+    def __call__(self, matrix: Complex, pixels: slice | Indices) -> Complex:
+        """The matrix (1 + n_in, pixels) of these pixels, from a first one."""
+        amplitude, full, before = self._amplitude[:, pixels], self._full[:, pixels], matrix
+        for _ in range(_REFINED):
+            field = self._light @ (matrix + _MOMENTUM * (matrix - before))
+            size = np.abs(field)
+            wanted = np.where(full, np.maximum(amplitude, size), amplitude)
+            field *= wanted / np.maximum(size, np.finfo(np.float64).tiny)
+            before, matrix = matrix, self._inverse @ field
+        return matrix
+
+    def misfit(self, matrix: Complex, pixels: slice | Indices) -> Array:
+        """What it leaves of the power, (pixels,)."""
+        amplitude, size = self._amplitude[:, pixels], np.abs(self._light @ matrix)
+        off = np.where(self._full[:, pixels], np.maximum(amplitude - size, 0.0), amplitude - size)
+        return np.asarray((off**2).sum(axis=0) / np.maximum((amplitude**2).sum(axis=0), np.finfo(np.float64).tiny))
+
+
+def _start_again(asked: Plan, frames: Array, refine: _Refiner, found: Complex) -> None:
+    """Try other first matrices for the pixels that fit worst, which may have gone astray, and keep what fits better."""
+    misfit = refine.misfit(found, slice(None))
+    worst = np.flatnonzero(misfit > _ASTRAY * np.median(misfit))
+    for shares in itertools.product(_OTHERS, _OTHERS):
+        if not len(worst):
+            return
+        tried = refine(_stepped(asked, frames[:, worst], shares), worst)
+        reached = refine.misfit(tried, worst)
+        better = reached < misfit[worst]
+        found[:, worst[better]], misfit[worst[better]] = tried[:, better], reached[better]
+        worst = worst[misfit[worst] > _ASTRAY * np.median(misfit)]

@@ -17,6 +17,7 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 NAME = "optical bench"  # in errors
+FULL = 0.002  # of the range below the top count: there a pixel is full too
 _TOGETHER = 64  # patterns; between them a survey can be broken off
 
 
@@ -69,6 +70,11 @@ class Light:
         """Counts from the dark level to the top one."""
         return float(self.bench.top_count - np.median(self.dark))
 
+    @property
+    def ceiling(self) -> float:
+        """Counts from which a pixel is full: a full well reads the top count but for its read noise."""
+        return float(self.bench.top_count - max(0.5, FULL * self.full))
+
     def random(self, count: int, rng: np.random.Generator) -> Array:
         """Random drives (count, n_in), on levels."""
         levels = self.bench.levels
@@ -98,8 +104,8 @@ class Light:
         return self.signal(drives, frames), self.signal(drives, frames)
 
     def saturated(self, counts: Array) -> Mask:
-        """Which counts, as they were read in single frames, are at the top."""
-        return np.asarray(counts >= self.bench.top_count)
+        """Which counts, as they were read in single frames, are those of full pixels."""
+        return np.asarray(counts >= self.ceiling)
 
     def outputs(self, signal: Array) -> Array:
         """What the layer makes of signals (n, pixels): (n, n_out), a full pixel being 1."""

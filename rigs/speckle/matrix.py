@@ -11,6 +11,7 @@ import numpy as np
 
 from labtrain.errors import InputError
 from labtrain.rigs.speckle.light import NAME, Array, Light, correlation
+from labtrain.sim.optics.parameters import OpticalParameters
 from labtrain.twins.cost import FitCost
 from labtrain.twins.phase_stepping import STEPS, multiply_adds, plan, retrieve
 from labtrain.twins.speckle import SpeckleTwin
@@ -64,6 +65,25 @@ def planned_bytes(n_in: int, pixels: int, steps: int = STEPS) -> float:
     return 4.0 * (steps + 1) * n_in * pixels + 16.0 * (n_in + 1) * pixels
 
 
+def refuse_without_matrix(p: OpticalParameters, steps: int = STEPS) -> None:
+    """Refuse a bench whose matrix cannot be measured.
+
+    Raises
+    ------
+    InputError
+        If its modulator turns no phases, or frames and matrix do not fit into memory.
+    """
+    if p.modulation != "phase":
+        raise InputError(f"{NAME}: phase stepping needs a modulator of phases; set rig.world.modulation: phase")
+    n_in = p.input_shape[0] * p.input_shape[1]
+    if (needed := planned_bytes(n_in, p.pixels, steps)) > LARGEST_BYTES:
+        raise InputError(
+            f"{NAME}: a matrix from {n_in:,} inputs to {p.pixels:,} pixels takes {needed / 1e9:.1f} GB, allowed "
+            f"{LARGEST_BYTES / 1e9:g}; read fewer pixels (rig.world.camera_shape), or make the inputs larger "
+            "(rig.world.input_cells)"
+        )
+
+
 def measure_matrix(
     light: Light,
     rng: np.random.Generator,
@@ -87,16 +107,10 @@ def measure_matrix(
         If the modulator turns no phases, its range is too small, or frames and matrix do not fit into memory.
     """
     p = light.parameters
-    if not light.phase:
-        raise InputError(f"{NAME}: phase stepping needs a modulator of phases; set rig.world.modulation: phase")
-    if (needed := planned_bytes(light.n_in, light.pixels, steps)) > LARGEST_BYTES:
-        raise InputError(
-            f"{NAME}: a matrix from {light.n_in} inputs to {light.pixels} pixels takes {needed / 1e9:.1f} GB, allowed "
-            f"{LARGEST_BYTES / 1e9:g}; read fewer pixels, or make the inputs larger with rig.world.input_cells"
-        )
+    refuse_without_matrix(p, steps)
     asked = plan(light.n_in, phase_range_rad or p.phase_range_rad, light.bench.levels, rng, steps)
     scale = float(p.top_count - p.offset_counts)
-    ceiling = (light.bench.top_count - 0.5 - light.dark) / scale
+    ceiling = (light.ceiling - light.dark) / scale
     sentinel, shots, part = light.random(1, rng), light.shots, 256
     before = light.twice(sentinel, 4)
     frames = np.empty((len(asked.drives), light.pixels), dtype=np.float32)
@@ -116,7 +130,7 @@ def measure_matrix(
         p.camera_shape,
         (p.pool_size, p.pool_stride, p.pool_padding),
         p.readout,
-        ceiling,
+        (light.bench.top_count - light.dark) / scale,
     )
     twin.fit_cost = FitCost(len(frames), multiply_adds(asked, light.pixels), time.process_time() - began_s)
     predicted = twin.predict(unseen)

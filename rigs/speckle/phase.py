@@ -18,6 +18,7 @@ from labtrain.rigs.speckle.light import Array, Light
 
 STEPS = 16  # from drive 0 to drive 1
 FRAMES = 4
+_ROUNDS = 30
 _RANGES = math.pi * np.arange(0.1, 4.01, 0.1)
 
 
@@ -75,7 +76,14 @@ def scan_phase(light: Light, rng: np.random.Generator) -> PhaseScan:
     sigma = math.sqrt(2.0 * variance / curve) if curve > 0 else math.inf
     design = np.column_stack([np.ones(len(at)), np.cos(range_rad * at), np.sin(range_rad * at)])
     coefficients = np.linalg.lstsq(design, signal, rcond=None)[0]
-    phase = _by_level(signal, coefficients)
+    phase = range_rad * at
+    turned = coefficients
+    for _ in range(_ROUNDS):  # each by itself: phases and pixels in turn
+        phase = _by_level(signal, turned)
+        turned = np.linalg.lstsq(np.column_stack([np.ones(len(at)), np.cos(phase), np.sin(phase)]), signal, rcond=None)[
+            0
+        ]
+    phase -= phase[0]  # their common zero is free
     phase += 2.0 * np.pi * np.round((range_rad * at - phase) / (2.0 * np.pi))
     strongest = np.argsort(-about.std(axis=0))[:4]
     mean = signal[:, strongest].mean(axis=0)

@@ -12,7 +12,7 @@ from labtrain.rigs.optical_bench import FrameBench
 from labtrain.rigs.speckle.dark import Dark, Transfer, measure_dark, photon_transfer
 from labtrain.rigs.speckle.exposure import Exposure, Goal, find_exposure, refuse_frames_that_stay
 from labtrain.rigs.speckle.light import Light
-from labtrain.rigs.speckle.matrix import Matrix, Told, measure_matrix
+from labtrain.rigs.speckle.matrix import Matrix, Told, measure_matrix, refuse_without_matrix
 from labtrain.rigs.speckle.phase import PhaseScan, scan_phase
 from labtrain.rigs.speckle.stability import SHOTS, Cells, Watch, change_cells, watch
 from labtrain.rigs.speckle.statistics import PATTERNS, Speckle, measure_speckle
@@ -129,8 +129,8 @@ def survey(
         If no light arrives, no exposure within the bounds is right, or frames do not change with the pattern.
     """
     light, rng = Light(bench, parameters, check), np.random.default_rng(request.seed)
-    if request.matrix and not light.phase:
-        raise InputError("--matrix: phase stepping needs a modulator of phases; set rig.world.modulation: phase")
+    if request.matrix:
+        refuse_without_matrix(light.parameters)
     planned, began_s = 6 + request.matrix, bench.clock.monotonic()
     tell("dark frames", 0, planned)
     dark = measure_dark(light)

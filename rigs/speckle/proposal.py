@@ -126,7 +126,7 @@ def _of_phase(rig: OpticalConfig, found: Survey) -> list[str]:
 def _of_time(found: Survey) -> list[str]:
     part = found.watch
     if not part.decay:
-        told = f"no drift seen in {part.lag_shots[-1]:.0f} shots"
+        told = f"no drift seen in {found.request.watch_shots:,} shots"
     else:
         told = f"speckle drifts: it correlates by {STABLE:g} after"
         told += f" about {_round(part.stable_shots)} shots ({_round(part.stable_s)} s)"
