@@ -30,9 +30,7 @@ log = logging.getLogger("labtrain")
 class CameraConfig(DeviceConfig):
     """Keys of every driver of a camera."""
 
-    open_timeout_s: float = Field(
-        30.0, gt=0, le=3600, description="what opening may take before it counts as dead: makers' libraries are slow"
-    )
+    open_timeout_s: float = Field(30.0, gt=0, le=3600, description="what opening may take: makers' libraries are slow")
     model: str = Field(SIM, min_length=1, description="sim, or which one it is")
     exposure_s: float | None = Field(
         None, gt=0, le=3600, description="of a frame; labtrain survey proposes one; default: rig.world.exposure_s"

@@ -27,9 +27,7 @@ from labtrain.errors import InputError
 class ModulatorConfig(DeviceConfig):
     """Keys of every driver of a modulator."""
 
-    open_timeout_s: float = Field(
-        30.0, gt=0, le=3600, description="what opening may take before it counts as dead: makers' libraries are slow"
-    )
+    open_timeout_s: float = Field(30.0, gt=0, le=3600, description="what opening may take: makers' libraries are slow")
     model: str = Field(SIM, min_length=1, description="sim, or which one it is")
     wavelength_nm: float | None = Field(None, gt=100, lt=20_000, description="of the light")
     lut_file: InputPath | None = Field(

@@ -66,7 +66,12 @@ class SlmsuiteSlm(LightModulator):
     @classmethod
     def _frames(cls, who: str, config: Any, clock: Clock) -> slmsuite_frames.SlmsuiteSlm:
         return slmsuite_frames.SlmsuiteSlm(
-            who, config.model, clock, options=config.arguments, timeout_s=config.timeout_s
+            who,
+            config.model,
+            clock,
+            options=config.arguments,
+            timeout_s=config.timeout_s,
+            open_timeout_s=config.open_timeout_s,
         )
 
 
@@ -118,4 +123,5 @@ class SlmsuiteCamera(ImageCamera):
             options=config.options,
             region=config.region,
             timeout_s=config.timeout_s,
+            open_timeout_s=config.open_timeout_s,
         )

@@ -19,19 +19,30 @@ import numpy as np
 from labtrain.clock import Clock
 from labtrain.drivers.backends.slmsuite_models import Kind, check_options, ending, find_class, simulated
 from labtrain.drivers.frames import Camera, Counts, Frames, Slm
+from labtrain.drivers.metasurface.library_calls import Hanging, LibraryCalls
 from labtrain.errors import InputError, InstrumentError, LabtrainError, LinkClosed, LinkRefused, LinkTimeout
 
 T = TypeVar("T")
 
 TOP_BITS = 16  # more are no uint16
+MARGIN_S = 1.0  # that slmsuite's own timeout may end a wait before ours
 
 
 class _Object:
-    """An object of slmsuite: made, called and closed, with whatever it raises in one sentence."""
+    """An object of slmsuite: made, called and closed in a thread of its own, with whatever it raises in one sentence.
 
-    def __init__(self, kind: Kind, frames: Frames, model: str, options: Mapping[str, Any]) -> None:
+    A maker's library may hang, and may want to be called from one thread alone; the rig makes safe from another one.
+    """
+
+    def __init__(
+        self, kind: Kind, frames: Frames, model: str, options: Mapping[str, Any], open_timeout_s: float
+    ) -> None:
         self._kind, self._frames, self._model, self._options = kind, frames, model, dict(options)
+        self._open_timeout_s = open_timeout_s
         self._class: type[Any] | None = None
+        self._calls: LibraryCalls | None = None
+        self._left: LibraryCalls | None = None  # of the last time it was open
+        self._hangs_in = ""
         self.made: Any = None
 
     @property
@@ -48,40 +59,84 @@ class _Object:
         """The object, which opens the device."""
         self.check()
         assert self._class is not None
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self.made = self._class(**self._options)
-        except Exception as error:  # a maker's library may raise anything
-            who = self._frames.who
-            raise LinkRefused(
-                f"{self._frames.name}: {self._class.__name__} of slmsuite did not open: {ending(error)}; check that it "
-                f"is switched on and connected, that its maker's software is installed, and rig.{who}.options"
-            ) from error
-        return self.made
+        cls, options, name, who = self._class, self._options, self._frames.name, self._frames.who
+        if self._left is not None and not self._left.ended(self._frames.timeout_s):
+            raise LinkTimeout(
+                f"{name}: its library still hangs in {self._hangs_in}; restart the device and the program"
+            )
+        self._calls, self._hangs_in = LibraryCalls(f"labtrain {who}"), ""
+        late: list[Any] = []
 
-    def call(self, what: str, act: Callable[[], T]) -> T:
-        """What an act of the object gives."""
+        def construct() -> Any:
+            late.append(cls(**options))
+            return late[0]
+
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return act()
+            made = self._calls.run(lambda: _quietly(construct), self._open_timeout_s)
+        except Hanging:
+            self._hangs_in = "opening"
+            self._stop(lambda: late and late[0].close())  # if it opens after all
+            raise LinkTimeout(
+                f"{name}: {cls.__name__} of slmsuite did not open within {self._open_timeout_s:g} s; check that it is "
+                f"switched on and connected, or raise rig.{who}.open_timeout_s"
+            ) from None
+        except Exception as error:  # a maker's library may raise anything
+            self._stop()
+            raise LinkRefused(
+                f"{name}: {cls.__name__} of slmsuite did not open: {ending(error)}; check that it is switched on and "
+                f"connected, that its maker's software is installed, and rig.{who}.options"
+            ) from error
+        self.made = made
+        return made
+
+    def call(self, what: str, act: Callable[[], T], more_s: float = 0.0) -> T:
+        """What an act of the object gives, within `timeout_s` and so many seconds more."""
+        name, timeout_s = self._frames.name, self._frames.timeout_s + more_s
+        if self._hangs_in or self._calls is None:
+            raise LinkClosed(f"{name}: its library still hangs in {self._hangs_in or 'closing'}; open it again")
+        try:
+            return self._calls.run(lambda: _quietly(act), timeout_s)
+        except Hanging:
+            self._hangs_in = what
+            raise LinkTimeout(
+                f"{name}: its library has not come back from {what} within {timeout_s:g} s; check its connection, or "
+                f"raise rig.{self._frames.who}.timeout_s"
+            ) from None
         except LabtrainError:
             raise
         except Exception as error:
-            text, name = ending(error), self._frames.name
+            text = ending(error)
             if isinstance(error, TimeoutError) or "timeout" in text.lower() or "timed out" in text.lower():
                 raise LinkTimeout(f"{name}: {what} took longer than allowed: {text}; check its connection") from error
             raise LinkClosed(f"{name}: {what} failed, its library says: {text}; check its connection") from error
 
     def close(self) -> None:
         made, self.made = self.made, None
-        if made is not None:
+        if made is None:
+            return
+        if self._hangs_in:
+            self._stop(made.close)
+            return
+        try:
             self.call("closing", made.close)
+        finally:
+            self._stop()
+
+    def _stop(self, last: Callable[[], object] | None = None) -> None:
+        if self._calls is not None:
+            self._calls.stop(last)
+            self._left, self._calls = self._calls, None
 
     def identity(self) -> str:
         rows, columns = self._frames.shape
         return f"{type(self.made).__name__} {self.made.name}, {rows} x {columns} pixels of {self.made.bitdepth} bits"
+
+
+def _quietly(act: Callable[[], T]) -> T:
+    """Without warnings of others: what matters of them is asked."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return act()
 
 
 class SlmsuiteSlm(Slm):
@@ -95,11 +150,22 @@ class SlmsuiteSlm(Slm):
         As labtrain.drivers.backends.slmsuite_models knows it.
     options : mapping
         Arguments of its class.
+    open_timeout_s : float
+        Deadline for opening it.
     """
 
-    def __init__(self, who: str, model: str, clock: Clock, *, options: Mapping[str, Any], **keys: Any) -> None:
+    def __init__(
+        self,
+        who: str,
+        model: str,
+        clock: Clock,
+        *,
+        options: Mapping[str, Any],
+        open_timeout_s: float = 30.0,
+        **keys: Any,
+    ) -> None:
         super().__init__(who, model, clock, **keys)
-        self._object = _Object("slm", self, model, options)
+        self._object = _Object("slm", self, model, options, open_timeout_s)
 
     def check(self) -> None:
         """Find the class, and compare the options with its arguments; nothing is opened."""
@@ -143,10 +209,11 @@ class SlmsuiteCamera(Camera):
         *,
         options: Mapping[str, Any],
         region: tuple[int, int, int, int] | None = None,
+        open_timeout_s: float = 30.0,
         **keys: Any,
     ) -> None:
         super().__init__(who, model, clock, **keys)
-        self._object = _Object("camera", self, model, options)
+        self._object = _Object("camera", self, model, options, open_timeout_s)
         self._region = region
         self._cut: tuple[slice, slice] = (slice(None), slice(None))
 
@@ -209,7 +276,11 @@ class SlmsuiteCamera(Camera):
     def _frame(self) -> Counts:
         camera = self._object.made
         frame = np.asarray(
-            self._object.call("a frame", lambda: camera.get_image(self.timeout_s, averaging=False, hdr=False))
+            self._object.call(
+                "a frame",
+                lambda: camera.get_image(self.timeout_s, averaging=False, hdr=False),
+                self.exposure_s + MARGIN_S,
+            )
         )
         if frame.ndim != 2:
             raise InstrumentError(f"{self.name}: a frame of shape {frame.shape} came, needed (rows, columns)")
@@ -225,4 +296,5 @@ class SlmsuiteCamera(Camera):
         return frame.astype(np.uint16)
 
     def _flush(self) -> None:
-        self._object.call("flushing", self._object.made.flush)
+        # Where a camera has no way of its own slmsuite reads two frames.
+        self._object.call("flushing", self._object.made.flush, 2.0 * self.exposure_s + MARGIN_S)

@@ -6,6 +6,7 @@ import ast
 import importlib
 import re
 import sys
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -372,6 +373,65 @@ def test_nothing_is_repeated_behind_our_back_and_errors_are_sentences(
         with pytest.raises(LinkTimeout, match=r"a frame took longer than allowed: frame timeout: 0x10; check its conn"):
             eye.read(1)
     assert len(tried) == 1
+
+
+def test_a_library_that_hangs_does_not_hang_us(modulator: SlmsuiteSlm, monkeypatch: pytest.MonkeyPatch) -> None:
+    go = threading.Event()
+    try:
+        eye = camera(timeout_s=0.05)
+        eye.open()
+        monkeypatch.setattr(benches.BenchCamera, "flush", lambda self, timeout_s=1: go.wait(20))
+        eye.frames.exposure_s = -0.4  # less waiting: 0.25 s
+        with pytest.raises(
+            LinkTimeout, match=r"its library has not come back from flushing within .* s; check its conn"
+        ):
+            eye.flush()
+        with pytest.raises(LinkClosed, match=r"its library still hangs in flushing; open it again"):
+            eye.read(1)
+        eye.drop()
+        with pytest.raises(
+            LinkTimeout, match=r"its library still hangs in flushing; restart the device and the program"
+        ):
+            eye.open()
+    finally:
+        go.set()
+    again = camera()
+    again.open()
+    again.close()
+
+
+def test_opening_has_a_deadline_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    go, made = threading.Event(), benches.BenchSlm.__init__
+
+    def slow(self: Any, *args: Any, **options: Any) -> None:
+        go.wait(20)
+        made(self, *args, **options)
+
+    monkeypatch.setattr(benches.BenchSlm, "__init__", slow)
+    device = slm(open_timeout_s=0.05)
+    with pytest.raises(
+        LinkTimeout, match=r"did not open within 0.05 s; check that it is switched on and connected, or"
+    ):
+        device.open()
+    go.set()
+    calls = device.frames._object._left
+    assert calls.ended(20) and benches.BenchSlm.latest.closed, "what opened too late is closed"
+
+
+def test_calls_come_from_one_thread(modulator: SlmsuiteSlm, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = set()
+    write = benches.BenchSlm._set_phase_hw
+
+    def noted(self: Any, display: Any) -> None:
+        seen.add(threading.current_thread().name)
+        write(self, display)
+
+    monkeypatch.setattr(benches.BenchSlm, "_set_phase_hw", noted)
+    modulator.safe()
+    other = threading.Thread(target=modulator.safe)
+    other.start()
+    other.join()
+    assert seen == {"labtrain slm"}
 
 
 def test_a_camera_of_too_many_bits_is_closed_again(modulator: SlmsuiteSlm, monkeypatch: pytest.MonkeyPatch) -> None:
