@@ -258,7 +258,13 @@ class SlmsuiteCamera(Camera):
                 f"{self.name}: asked region {list(region)} (top, left, rows, columns), its sensor has {high} x {wide} "
                 f"pixels; set rig.{self.who}.region"
             )
-        x, w, y, h = self._object.call("its window", lambda: camera.set_woi((left, columns, top, rows)))
+        try:
+            x, w, y, h = self._object.call("its window", lambda: camera.set_woi((left, columns, top, rows)))
+        except LinkClosed as error:  # most often it is the numbers that it does not like
+            raise InputError(
+                f"{self.name}: asked region {list(region)} (top, left, rows, columns), its window refuses "
+                f"({ending(error.__cause__ or error)}); many want multiples of 4 or 16: set rig.{self.who}.region"
+            ) from error
         if y > top or x > left or y + h < top + rows or x + w < left + columns:
             raise InputError(
                 f"{self.name}: asked region {list(region)} (top, left, rows, columns), it reads {[y, x, h, w]}, which "

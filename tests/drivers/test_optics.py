@@ -324,6 +324,14 @@ def test_a_window_that_snaps_is_cut_and_one_that_misses_is_refused(
     with pytest.raises(InputError, match=re.escape("it reads [40, 48, 16, 16], which does not contain it")):
         camera(region=(38, 50, 12, 12)).open()
 
+    def refuses(self: Any, woi: Any = None) -> Any:
+        raise ValueError("Width must be a multiple of 16.")
+
+    monkeypatch.setattr(benches.BenchCamera, "set_woi", refuses)
+    told = "its window refuses (Width must be a multiple of 16); many want multiples of 4 or 16: set rig.camera.region"
+    with pytest.raises(InputError, match=re.escape(told)):
+        camera(region=(40, 50, 12, 12)).open()
+
 
 def test_an_exposure_is_refused_outside_the_cameras_and_told_where_it_makes_another(
     modulator: SlmsuiteSlm, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
