@@ -41,7 +41,7 @@ def html(source: str, rig: OpticalConfig, found: Survey, proposals: Sequence[Pro
          f"random patterns correlate by {speckle.in_common:.2f}"),
         ("one input", f"moves a pixel by {100 * found.cells.one:.2g} % of the mean, rms"),
         ("phase range", "not measured" if found.phase is None else
-         f"{found.phase.range_rad / math.pi:.3f} pi +- {found.phase.sigma_rad / math.pi:.3f} pi; "
+         f"{found.phase.range_rad / math.pi:.3f} pi +- {found.phase.sigma_rad / math.pi:.1g} pi; "
          f"{found.configured_rad / math.pi:.3f} pi in the configuration"),
         ("drift", f"{watch.eps:.2g} (drift_eps); {100 * (1 - watch.repeatability):.2g} % of the correlation are lost "
          "to noise at once" if watch.decay else f"none seen in {found.request.watch_shots:,} shots"),
@@ -95,6 +95,7 @@ def matrix_json(part: Matrix) -> dict[str, Any]:
         "correlation": part.correlation,
         "drifted": part.drifted,
         "saturated": part.saturated,
+        "independent_inputs": part.independent,
         "score": part.score,
     }
 
@@ -122,4 +123,5 @@ def _matrix(part: Matrix) -> list[tuple[str, str]]:
             f"{part.correlation:.4f} and an R2 of {score['r2']:.4f} (repeatability allows {reachable:.4f})",
         ),
         ("drift meanwhile", f"a speckle before and after correlates by {part.drifted:.4f}"),
+        ("independent inputs", f"about {part.independent:.0f} of {part.twin.n_in}, by the spread of singular values"),
     ]

@@ -59,6 +59,12 @@ class Matrix:
         values: Array = np.linalg.svd(self.twin.transmission[1:], compute_uv=False).astype(np.float64)
         return np.asarray(values / np.sqrt(np.mean(values**2)))
 
+    @property
+    def independent(self) -> float:
+        """As how many equal ones the singular values count: (sum s^2)^2 / sum s^4."""
+        power = self.singular_values**2
+        return float(power.sum() ** 2 / (power**2).sum())
+
 
 def planned_bytes(n_in: int, pixels: int, steps: int = STEPS) -> float:
     """Memory for the frames, as float32, and the matrix."""

@@ -82,7 +82,7 @@ def _of_speckle(rig: OpticalConfig, found: Survey) -> list[str]:
     if speckle.contrast > UNEVEN:
         told.append(
             f"contrast {speckle.contrast:.2f}, above 1: the light is uneven over the frame; read the part of it where "
-            "the light is, and less of the brightest pixels will be saturated"
+            "the light is (rig.world.camera_shape, or the camera's region)"
         )
     elif speckle.contrast < SUMMED:
         told.append(
