@@ -315,17 +315,18 @@ def test_a_closed_rig_is_refused_and_may_be_opened_again():
 # -- what is shipped and documented ------------------------------------------------------------------------------------
 
 
-def test_the_shipped_configuration_opens_and_learns_a_little():
-    path = str(files("labtrain.configs").joinpath("optical.yaml"))
-    quick = ["training.epochs=2", "training.inner=1", "network.layers=1", "trials.count=1"]
-    what = load(path, quick).value
+@pytest.mark.parametrize(("name", "pixels", "largest"), [("optical", 64, 16), ("optical-mnist", 784, 1)])
+def test_the_shipped_configurations_open_and_learn_ten_images(name, pixels, largest):
+    path = str(files("labtrain.configs").joinpath(f"{name}.yaml"))
+    what = load(path, ["training.epochs=20", "trials.count=1"]).value
     draw, labels = np.random.default_rng(0), np.arange(60) % 10
-    images = draw.integers(0, 17, (10, 64))[labels] + 0.0
-    table = Table(images, labels, tuple("0123456789"), tuple(f"pixel {i}" for i in range(64)), None, "ten images")
+    images = draw.integers(0, largest + 1, (10, pixels))[labels] + 0.0
+    table = Table(images, labels, tuple("0123456789"), tuple(f"pixel {i}" for i in range(pixels)), None, "ten images")
     parts = Split(np.arange(40), np.arange(0), np.arange(40, 60))
     with OpticalRig(what.rig, SimulatedClock()) as optical:
         verdict = Trial.begin(what, optical, table=table, parts=parts).fit().test()
-    assert verdict.scores.shape == (20, 10) and np.isfinite(verdict.scores).all()
+    assert verdict.scores.shape == (20, 10)
+    assert verdict.accuracy > 0.8  # noise alone makes two shots of an image differ
 
 
 def test_the_published_model_of_the_docs_is_that_of_the_world():
