@@ -157,7 +157,7 @@ class ImageCamera(FramesDevice):
     def settings(self) -> dict[str, Any]:
         """Exposure, region, frames."""
         return {
-            "exposure_s": self.exposure_s,
+            "exposure_s": float(f"{self.exposure_s:.5g}"),  # what a camera reads back may differ in the last digits
             "shape": list(self.shape),
             "top_count": self.top_count,
             **self.config.model_dump(mode="json", include={"frames", "region", "stale_frames", "saturated"}),
