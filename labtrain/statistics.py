@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 
 def interval(values: Sequence[float], test_share: float, level: float = 0.95) -> tuple[float, float]:
@@ -39,4 +39,4 @@ def interval(values: Sequence[float], test_share: float, level: float = 0.95) ->
     if len(found) < 2:
         return float(found[0]), math.nan
     spread = math.sqrt((1 / len(found) + test_share) * found.var(ddof=1))
-    return float(found.mean()), float(student.ppf(0.5 + level / 2, len(found) - 1) * spread)
+    return float(found.mean()), float(stdtrit(len(found) - 1, 0.5 + level / 2) * spread)

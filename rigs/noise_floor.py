@@ -14,7 +14,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
-from scipy.stats import chi2
+from scipy.special import chdtri, gammaincinv
 
 Array = NDArray[np.float64]
 
@@ -36,7 +36,8 @@ class NoiseFloor:
     """
 
     def __init__(self, freedom: int) -> None:
-        self._share = float(chi2.ppf(TYPICAL, freedom)) / freedom  # quantile of the power, as a share of its mean
+        # Of chi-squared: the quantile of the power, as a share of its mean.
+        self._share = 2 * float(gammaincinv(freedom / 2, TYPICAL)) / freedom
         self._freedom = freedom
         self._recent: deque[Array] = deque(maxlen=RECENT)
         self.power: Array | None = None
@@ -83,8 +84,8 @@ class NoiseFloor:
     def _limits(self, bins: int, microphones: int) -> tuple[float, float]:
         """Times the floor that undisturbed noise hardly ever reaches: in any bin, and in the mean of all bins."""
         single, all_bins = self._freedom, self._freedom * bins
-        most = float(chi2.isf(FALSE_ALARMS / (bins * microphones), single)) / single
-        return most, max(BROAD, float(chi2.isf(FALSE_ALARMS / microphones, all_bins)) / all_bins)
+        most = float(chdtri(single, FALSE_ALARMS / (bins * microphones))) / single
+        return most, max(BROAD, float(chdtri(all_bins, FALSE_ALARMS / microphones)) / all_bins)
 
     def _typical(self, powers: Array) -> Array:
         """Mean power as the quantile tells it, smoothed over bins but for lines that stand out, as of mains hum."""

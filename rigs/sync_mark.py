@@ -15,7 +15,6 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft, next_fast_len, rfft
-from scipy.signal import firwin, oaconvolve
 
 Array = NDArray[np.float64]
 
@@ -29,7 +28,16 @@ NOISY = 4.0  # times its noise, likewise
 
 @cache
 def _filter() -> Array:
+    from scipy.signal import firwin
+
     return np.asarray(firwin(255, BAND, pass_zero=False, fs=2.0), dtype=np.float64)
+
+
+def _convolved(signal: Array, taps: Array) -> Array:
+    """As long as the signal."""
+    from scipy.signal import oaconvolve  # brings half of scipy along, which most rigs and every command line can spare
+
+    return np.asarray(oaconvolve(signal, taps, mode="same"))
 
 
 def mark(seed: int, number: int, frames: int, peak: float) -> Array:
@@ -42,7 +50,7 @@ def mark(seed: int, number: int, frames: int, peak: float) -> Array:
     """
     key = np.array([seed & ((1 << 64) - 1), number], dtype=np.uint64)  # a list of large numbers would be rounded
     draw = np.random.Generator(np.random.Philox(key=key)).choice((-1.0, 1.0), frames)
-    shaped = oaconvolve(draw, _filter(), mode="same")
+    shaped = _convolved(draw, _filter())
     return np.asarray(peak / np.abs(shaped).max() * shaped)
 
 
@@ -94,7 +102,7 @@ class Loop:
 
     def expected(self, sent: Array) -> Array:
         """What should come back for a mark, (frames,), in its own frames: the latency is taken off."""
-        return np.asarray(oaconvolve(sent, self.taps, mode="same"))
+        return _convolved(sent, self.taps)
 
     @property
     def tolerance(self) -> float:

@@ -202,6 +202,12 @@ def test_import_labtrain_is_light(tmp_path: Path) -> None:
     assert fresh(f"import labtrain, sys; print({heavy} & set(sys.modules))", tmp_path) == "set()\n"
 
 
+def test_the_command_line_leaves_out_what_half_of_its_start_would_go_into(tmp_path: Path) -> None:
+    heavy = "{'scipy.signal', 'scipy.stats', 'scipy.optimize', 'torch'}"
+    modules = "labtrain.jobs, labtrain.compare_disturbed, labtrain.rigs.acoustic, labtrain.rigs.microwave"
+    assert fresh(f"import {modules}, sys; print({heavy} & set(sys.modules))", tmp_path) == "set()\n"
+
+
 def test_importing_everything_prints_and_writes_nothing(tmp_path: Path) -> None:
     names = sorted(set(sources()) - (set() if find_spec("torch") else {"labtrain.torch"}))
     code = f"import importlib\nfor name in {names}:\n    importlib.import_module(name)"
