@@ -35,7 +35,7 @@ def _filter() -> Array:
 
 def _convolved(signal: Array, taps: Array) -> Array:
     """As long as the signal."""
-    from scipy.signal import oaconvolve  # brings half of scipy along, which most rigs and every command line can spare
+    from scipy.signal import oaconvolve  # takes long to import, which other rigs can spare
 
     return np.asarray(oaconvolve(signal, taps, mode="same"))
 

@@ -202,7 +202,7 @@ def test_import_labtrain_is_light(tmp_path: Path) -> None:
     assert fresh(f"import labtrain, sys; print({heavy} & set(sys.modules))", tmp_path) == "set()\n"
 
 
-def test_the_command_line_leaves_out_what_half_of_its_start_would_go_into(tmp_path: Path) -> None:
+def test_commands_start_without_what_takes_long_to_import(tmp_path: Path) -> None:
     heavy = "{'scipy.signal', 'scipy.stats', 'scipy.optimize', 'torch'}"
     modules = "labtrain.jobs, labtrain.compare_disturbed, labtrain.rigs.acoustic, labtrain.rigs.microwave"
     assert fresh(f"import {modules}, sys; print({heavy} & set(sys.modules))", tmp_path) == "set()\n"
