@@ -56,7 +56,7 @@ def measured_text(found: dict[str, Any]) -> str:
             f"RMSE {found['rmse']:.3g} {found['y_unit']}, of a constant {found['rmse_constant']:.3g}, repeatability "
             f"{found['repeatability']:.3g}",
             f"meanwhile the speckle of one pattern kept a correlation of {found['drifted']:.4f}",
-            f"frames and matrix took {found['memory_bytes'] / 1e6:.0f} MB; {fitted(found['fit'])}",
+            f"frames, patterns and matrix took {found['memory_bytes'] / 1e6:.0f} MB; {fitted(found['fit'])}",
         ]
     )
 

@@ -232,7 +232,7 @@ def test_people_are_told_what_a_twin_is_worth(tmp_path):
         (
             ["rig.world.slm_shape=[100, 100]", "rig.world.camera_shape=[512, 512]"],
             {},
-            r"optical bench: a matrix from 10,000 inputs to 262,144 pixels takes 83.9 GB, allowed 4; read fewer pixels "
+            r"optical bench: a matrix from 10,000 inputs to 262,144 pixels takes 96.7 GB, allowed 4; read fewer pixels "
             r"\(rig.world.camera_shape\), or make the inputs larger \(rig.world.input_cells\)",
         ),
     ],

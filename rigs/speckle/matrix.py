@@ -67,8 +67,9 @@ class Matrix:
 
 
 def planned_bytes(n_in: int, pixels: int, steps: int = STEPS) -> float:
-    """Memory for the frames, as float32, and the matrix."""
-    return 4.0 * (steps + 1) * n_in * pixels + 16.0 * (n_in + 1) * pixels
+    """Memory for the frames, as float32, the matrix, and the light of all patterns with its inverse."""
+    patterns = (steps + 1) * n_in
+    return 4.0 * patterns * pixels + 16.0 * (n_in + 1) * (pixels + 2.0 * patterns)
 
 
 def refuse_without_matrix(p: OpticalParameters, steps: int = STEPS) -> None:
