@@ -9,6 +9,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from labtrain import jobs
 from labtrain.cli import app
 from labtrain.drivers.trace import read_trace
 from labtrain.errors import InputError
@@ -26,6 +27,7 @@ def labtrain(*arguments: object, rc: int = 0) -> Result:
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(jobs, "figures", lambda _: [])
 
 
 def sent(path: Path, who: str) -> list[bytes]:
