@@ -323,6 +323,9 @@ def test_a_damaged_run_is_refused_before_anything_is_measured(
     with pytest.raises(ConfigError, match=r"^trials.start_from: .*trial-001.A.npz: missing, .*\(lab.yaml:\d+\)$"):
         jobs.train(config(lab, "joint", damaged), tmp_path / "new")
     assert not (tmp_path / "new").exists()
+    with pytest.raises(ConfigError, match=r"^trials.start_from: .*trial-001.A.npz: missing, .*\(lab.yaml:\d+\)$"):
+        jobs.check(config(lab, "joint", damaged))  # which opens no rig
+    jobs.check(config(lab, "joint", earlier("joint")))
 
 
 def _over(loaded: Loaded[Experiment], lab: Path, sections: dict[str, dict[str, Any]]) -> Loaded[Experiment]:
