@@ -114,7 +114,7 @@ class ShotProtocol:
     def take(self, pattern: NDArray[np.integer]) -> Reading:
         """The configured number of frames of one pattern, judged; raises as :meth:`see`."""
         frames = self.see(pattern, self.camera.config.frames)
-        fault = self.saturation(frames) or self._frozen(pattern, frames) or self._dark(frames)
+        fault = self.saturation(frames) or self._dark(frames) or self._frozen(pattern, frames)
         if not fault:  # a repetition is compared with the good one before, too
             self._last = np.array(pattern), frames[-1]
         return Reading(frames, fault)

@@ -284,6 +284,16 @@ def test_a_shutter_that_closes_in_between() -> None:
         assert np.abs(optical.layers[0].forward(DRIVE[:2])).max() < 0.01
 
 
+def test_in_the_dark_frames_that_are_alike_are_no_old_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    with rig(recovery={"per_shot": 0}) as optical:
+        optical.commission()
+        optical.layers[0].forward(DRIVE[:1])
+        monkeypatch.setattr(optical.camera.frames, "_frame", lambda: np.full((10, 12), 64, dtype=np.uint16))
+        instruments(optical).protocol._last = (np.zeros(1), optical.camera.frames.frame())
+        with pytest.raises(MeasurementError, match=r"is the laser off, a shutter closed\?$"):
+            optical.layers[0].forward(DRIVE[1:2])
+
+
 def test_light_that_does_not_change_with_the_pattern() -> None:
     with rig() as optical:
         instruments(optical).simulated.disturb(0, "pixels", {"pixels": tuple(range(48)), "level": 3})

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from labtrain import riglock
 from labtrain.clock import SimulatedClock
 from labtrain.config import loads
 from labtrain.errors import InputError, InstrumentError, LinkRefused, MeasurementError
@@ -36,7 +37,9 @@ DRIVE = np.random.default_rng(0).random((20, 64))
 
 
 @pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch) -> None:
+def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Devices as new, which nobody else who runs these tests at the same time has in use."""
+    monkeypatch.setattr(riglock, "lock_folder", lambda: tmp_path / "locks")
     monkeypatch.setattr(benches.BenchSlm, "broken", "")
     monkeypatch.setattr(benches.BenchSlm, "latest", None)
     monkeypatch.setattr(benches.BenchCamera, "world", None)
@@ -288,8 +291,13 @@ def test_a_network_is_trained_through_it_and_goes_on(tmp_path: Path) -> None:
 
 
 CHILD = """
-import atexit, sys, numpy as np
+import atexit, signal, sys
+from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests may run in the background, where it is ignored
+from labtrain import riglock
 from tests.rigs import benches
+locks = Path(sys.argv.pop(1))
+riglock.lock_folder = lambda: locks
 from labtrain.__main__ import main
 def told():
     slm = benches.BenchSlm.latest
@@ -311,7 +319,7 @@ def test_ctrl_c_leaves_it_blank(tmp_path: Path) -> None:
     lab = tmp_path / "lab.yaml"
     lab.write_text(LAB.replace("settle_s: 0.001", "settle_s: 0.02").replace("epochs: 2", "epochs: 200"))
     process = subprocess.Popen(
-        [sys.executable, "-c", CHILD, "train", str(lab), "--runs", str(tmp_path / "runs")],
+        [sys.executable, "-c", CHILD, str(tmp_path / "locks"), "train", str(lab), "--runs", str(tmp_path / "runs")],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
