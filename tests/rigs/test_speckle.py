@@ -44,8 +44,9 @@ def test_an_exposure_that_is_wrong_by_100_is_put_right(times):
     assert len(found.tried) <= 6
 
 
-def test_a_share_of_saturated_pixels_may_be_asked_for():
-    lit, found = found_in(Bench(exposure_s=1e-2), Goal(saturated=0.01))
+@pytest.mark.parametrize("before_s", [1e-2, 2.5e-3])  # of which two in a hundred are saturated
+def test_a_share_of_saturated_pixels_may_be_asked_for(before_s):
+    lit, found = found_in(Bench(exposure_s=before_s), Goal(saturated=0.01))
     assert found.exposure_s == pytest.approx(1e-3 * 10 / -math.log(0.01), rel=0.1)
     assert lit.saturated(lit.counts(lit.random(60, rng(1)))).mean() == pytest.approx(0.01, rel=0.4)
 
@@ -141,6 +142,12 @@ def test_speckle_is_fully_developed():
     assert found.noise == pytest.approx(1000**-0.5, rel=0.05)
 
 
+def test_noise_is_no_contrast():
+    found = speckle(Bench(electrons_per_s=2e4, read_noise_e=20.0, offset_counts=200))  # 20 electrons at the mean
+    assert found.noise > 1.0 and found.contrast == pytest.approx(1.0, abs=0.06)
+    assert max(found.grain) < 1.2
+
+
 def test_grains_that_a_pixel_averages_lower_the_contrast():
     found = speckle(Coarse())
     assert found.contrast == pytest.approx(0.5, rel=0.04) and found.summed == pytest.approx(4.0, rel=0.08)
@@ -179,6 +186,11 @@ def test_the_phase_range_is_recovered(share, within):
     assert found.bend_rad < 0.02 and found.explained > 0.99
 
 
+def test_saturated_pixels_do_not_bend_the_phase():
+    found = scan_phase(light(Bench(exposure_s=3e-3)), rng())
+    assert found.range_rad == pytest.approx(math.pi, rel=0.003)
+
+
 def test_levels_that_are_not_straight_in_the_phase_are_seen():
     found = scan_phase(light(Bent()), rng())
     assert found.bend_rad > 0.1
@@ -202,6 +214,12 @@ def test_a_bench_that_does_not_drift_is_not_said_to():
         found = watch(light(Bench(seed=seed)), 192, rng(seed))
         assert found.decay == 0.0 and found.eps == 0.0
         assert found.repeatability == pytest.approx(1 / (1 + 1e-3), abs=5e-4)
+
+
+def test_noise_is_no_drift():
+    for seed in range(12):
+        found = watch(light(Bench(seed=seed, electrons_per_s=1e4, camera_shape=(16, 16))), 48, rng(seed))
+        assert found.decay == 0.0 and found.repeatability < 0.95
 
 
 def test_what_changed_inputs_do_to_speckle():
