@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from scipy.fft import irfft, rfft
+from scipy.fft import irfft, next_fast_len, rfft
 
 from labtrain.clock import RealClock
 from labtrain.drivers.emulators.sound import Converter, SoundRoom
@@ -18,6 +18,7 @@ class Box:
 
     def __init__(self, impulse):
         self.impulse = impulse
+        self._spectra = {}  # of the impulse responses, (microphones, speakers, bins), by length of the transform
         self.reset()
 
     def reset(self):
@@ -25,8 +26,11 @@ class Box:
 
     def process(self, flow):
         n = len(flow) + len(self.impulse) - 1
-        spectrum = np.einsum("fms,fs->fm", rfft(self.impulse, n, axis=0), rfft(flow, n, axis=0))
-        heard = irfft(spectrum, n, axis=0)
+        fast = next_fast_len(n, real=True)
+        if fast not in self._spectra:
+            self._spectra[fast] = rfft(self.impulse.transpose(1, 2, 0), fast)
+        spectrum = np.einsum("msf,sf->mf", self._spectra[fast], rfft(flow.T, fast))
+        heard = np.ascontiguousarray(irfft(spectrum, fast)[:, :n].T)
         heard[: len(self._tail)] += self._tail
         self._tail = heard[len(flow) :]
         return heard[: len(flow)]
