@@ -201,6 +201,20 @@ def test_the_command_judge_and_the_recorded_rig_take_it(measured, tmp_path):
     assert np.sqrt((off**2).mean()) == pytest.approx(told["rmse"], rel=0.2)
 
 
+def test_a_second_layer_has_a_twin_of_its_own(tmp_path):
+    regions = "slm_shape: [5, 10]\n    input_region: [0, 0, 5, 5]"
+    text = CONFIG.replace("slm_shape: [6, 6]", regions).replace("0.02", "0.001")
+    text = text.replace("  type: optical\n", "  type: optical\n  more_regions: [[0, 5, 5, 5]]\n")
+    (tmp_path / "a.yaml").write_text(text, encoding="utf-8")
+    loaded = measuring.load(tmp_path / "a.yaml")
+    measure_twin(loaded, tmp_path / "twin.npz", layer=1, clock=SimulatedClock())
+    twin, x = load_twin(tmp_path / "twin.npz"), np.random.default_rng(8).random((50, 25))
+    with open_rig(loaded.value, SimulatedClock()) as rig:
+        first, second = (layer.forward(x) for layer in rig.layers)
+        assert twin.fingerprint == rig.layers[1].info.fingerprint
+    assert judge(twin, x, second)["r2"] > 0.97 and judge(twin, x, first)["r2"] < 0.5
+
+
 def test_people_are_told_what_a_twin_is_worth(tmp_path):
     (tmp_path / "a.yaml").write_text(CONFIG.replace("0.02", "0.001"), encoding="utf-8")
     arguments = ["twin", "measure", str(tmp_path / "a.yaml"), "--out", str(tmp_path / "t.npz"), "--steps", "4"]

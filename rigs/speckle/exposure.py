@@ -152,7 +152,10 @@ def _too_bright(exposure_s: float, mean: float, saturated: float) -> Measurement
 
 
 def _too_dark(light: Light, exposure_s: float, goal: Goal, rng: np.random.Generator) -> MeasurementError:
-    dark = light.bench.dark(DARK_FRAMES).reshape(-1)  # of this exposure
+    try:
+        dark = light.bench.dark(DARK_FRAMES).reshape(-1)  # of this exposure
+    except InputError:
+        dark = light.dark  # of a file, and of another exposure
     signal = (light.counts(light.random(PATTERNS, rng)) - dark)[:, light.good]
     mean = float(signal.mean())
     spread = 1.4826 * float(np.median(np.abs(signal - np.median(signal))))

@@ -89,7 +89,7 @@ def _of_speckle(rig: OpticalConfig, found: Survey) -> list[str]:
             f"contrast {speckle.contrast:.2f}, below 1: about {speckle.summed:.1f} speckles add up in a pixel "
             "(polarisations, wavelengths, grains smaller than a pixel, vibration during the exposure)"
         )
-    if rig.world.pool_size > 1 and speckle.pooled_contrast < 0.5:
+    if rig.world.pool_size > 1 and speckle.pooled_contrast < 0.5 * speckle.single_contrast:
         told.append(
             f"outputs have a contrast of {speckle.pooled_contrast:.2f}: about {speckle.pooled_summed:.0f} speckles are "
             f"averaged in each, and its changes with them; a smaller rig.world.pool_size than {rig.world.pool_size} "

@@ -16,6 +16,7 @@ from labtrain.rigs.speckle.light import Array, Light, correlation
 
 PATTERNS = 32
 LONGEST = 16  # lags of the autocorrelation, pixels
+AMPLITUDES = math.sqrt(4.0 / math.pi - 1.0)  # contrast of |E| of one speckle, by Rayleigh's distribution
 BINS = np.linspace(0.0, 10.0, 41)  # of I / mean
 
 
@@ -31,8 +32,8 @@ class Speckle:
         Of the full count.
     contrast : float
         Over pixels, of single patterns.
-    pooled_contrast : float
-        Of the layer's outputs, over outputs.
+    pooled_contrast, single_contrast : float
+        Of the layer's outputs, over outputs, and what one speckle would have there.
     change : float
         Of a pixel from pattern to pattern, rms, as a share of the mean.
     noise : float
@@ -55,6 +56,7 @@ class Speckle:
     mean_share: float
     contrast: float
     pooled_contrast: float
+    single_contrast: float
     change: float
     noise: float
     saturated: float
@@ -72,8 +74,8 @@ class Speckle:
 
     @property
     def pooled_summed(self) -> float:
-        """The same for an output."""
-        return 1.0 / self.pooled_contrast**2
+        """The same for an output, about, if it is a mean of amplitudes."""
+        return (self.single_contrast / self.pooled_contrast) ** 2
 
 
 def measure_speckle(light: Light, first: Array, second: Array, change: float) -> Speckle:
@@ -96,6 +98,7 @@ def measure_speckle(light: Light, first: Array, second: Array, change: float) ->
         mean_share=mean / full,
         contrast=_contrast(a, b),
         pooled_contrast=_contrast(light.outputs(first), light.outputs(second)),
+        single_contrast=AMPLITUDES if light.parameters.readout == "amplitude" else 1.0,
         change=change,
         noise=noise,
         saturated=float(light.saturated(first + light.dark)[:, light.good].mean()),

@@ -157,6 +157,9 @@ def test_pooling_lowers_that_of_the_outputs():
     found = speckle(Bench(pool_size=4, pool_stride=4))
     assert found.contrast == pytest.approx(1.0, abs=0.03)
     assert found.pooled_summed == pytest.approx(16.0, rel=0.15)
+    found = speckle(Bench(pool_size=4, pool_stride=4, readout="amplitude"))
+    assert found.pooled_summed == pytest.approx(16.0, rel=0.15)
+    assert speckle(Bench(readout="amplitude")).pooled_summed == pytest.approx(1.0, rel=0.05)
 
 
 def test_grains_of_several_pixels_are_measured_and_pooled():
