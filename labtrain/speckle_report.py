@@ -30,9 +30,10 @@ def html(source: str, rig: OpticalConfig, found: Survey, proposals: Sequence[Pro
         ("measured", took(found)),
         ("exposure", f"{found.exposure.exposure_s:.4g} s"),
         ("dark level, hot pixels", f"{found.dark.median:.1f} counts; {int(found.dark.hot.sum())}"),
-        ("camera's noise", f"{found.transfer.read_noise:.2g} counts rms in the dark, {_gain(found)}"),
-        ("contrast", f"{speckle.contrast:.3f} of pixels, {speckle.pooled_contrast:.3f} of outputs; one speckle, "
-         f"evenly lit, would have 1 and {speckle.single_contrast:.3g}, M that add up 1 / sqrt(M) of it"),
+        ("camera's noise", f"{found.transfer.read_noise:.2f} counts rms in the dark, {_gain(found)}"),
+        ("contrast", f"{speckle.contrast:.3f} of pixels, where one evenly lit speckle has 1; "
+         f"{speckle.pooled_contrast:.3f} of outputs, where it has {speckle.single_contrast:.3g}; M that add up have "
+         "1 / sqrt(M) of it"),
         ("grain", f"{speckle.grain[0]:.2g} x {speckle.grain[1]:.2g} pixels, full width at half maximum"),
         ("saturated", f"{100 * speckle.saturated:.2g} % of the pixels; {100 * speckle.expected_saturated:.2g} % of an "
          "exponential distribution would be"),
