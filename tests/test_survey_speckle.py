@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from pathlib import Path
@@ -23,7 +22,7 @@ from labtrain.survey import Sound, run_survey
 from labtrain.twin import judge, load_twin
 from labtrain.twin_measuring import measure_twin
 from tests.test_survey import CONFIG as ACOUSTIC
-from tests.test_survey import Page
+from tests.test_survey import check_page
 
 CONFIG = """
 rig:
@@ -78,19 +77,7 @@ def test_what_it_measured_is_the_bench(surveyed):
 
 
 def test_the_report_is_one_file_with_figures(surveyed):
-    source = Path(surveyed["html"]).read_text(encoding="utf-8")
-    page = Page()
-    page.feed(source)
-    assert page.open == [] and "Survey of a&b.yaml" in page.text
-    assert len(page.images) == 6
-    for image in page.images:
-        kind, data = image["src"].split(",")
-        assert kind == "data:image/png;base64" and base64.b64decode(data).startswith(b"\x89PNG")
-        assert image["alt"]
-    assert not re.search(r"(src|href)=\"?http", source)
-    for proposed in surveyed["proposed"].values():
-        assert all(reason in page.text for reason in proposed["reason"])
-    assert all(note in page.text for note in surveyed["notes"])
+    check_page(surveyed, 6)
 
 
 @pytest.fixture
