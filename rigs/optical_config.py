@@ -125,6 +125,8 @@ class EmulatorConfig(Section):
 class OpticalConfig(RigConfig):
     """Settings of the optical rig."""
 
+    PARTS = ("laser", "modulator", "camera", "other")
+
     type: Literal["optical"]
     fidelity: Literal["physics", "instruments"] | None = Field(
         None,

@@ -147,6 +147,8 @@ class InstrumentLayer(Layer):
     info : LayerInfo
     """
 
+    PHYSICS = "rig.fidelity: physics"
+
     def __init__(
         self, number: int, instruments: OpticalInstruments, parameters: OpticalParameters, info: LayerInfo
     ) -> None:

@@ -163,6 +163,11 @@ def test_a_part_that_a_rig_does_not_have_is_refused_with_its_line() -> None:
     toy = "rig:\n  type: {}\n{}dataset: {{type: parity}}\ntraining: {{method: phyll}}\n"
     for kind, more, told in (
         ("acoustic", "", ["toy.yaml:5: rig.watts.vna: this rig has no such part, known: audio, amplifiers, other"]),
+        (
+            "optical",
+            "",
+            ["toy.yaml:5: rig.watts.vna: this rig has no such part, known: laser, modulator, camera, other"],
+        ),
         ("recorded", "  pairs: pairs.npz\n", []),  # of whichever rig it was recorded on
     ):
         try:
