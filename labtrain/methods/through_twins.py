@@ -121,7 +121,7 @@ def open_twin(file: Path) -> Twin:
     if not file.exists():
         raise ConfigError(
             f"training.twin: {file} does not exist; record the rig with labtrain record, then labtrain twin fit RUN "
-            f"--out {file.name}"
+            f"--out {file.name}, or, of an optical rig, labtrain twin measure CONFIG --out {file.name}"
         )
     try:
         return load_twin(file)
