@@ -86,6 +86,10 @@ class _Object:
                 f"{name}: {cls.__name__} of slmsuite did not open: {ending(error)}; check that it is switched on and "
                 f"connected, that its maker's software is installed, and rig.{who}.options"
             ) from error
+        except BaseException:  # whoever waits is interrupted, the library goes on
+            self._hangs_in = "opening"
+            self._stop(lambda: late and late[0].close())
+            raise
         self.made = made
         return made
 
@@ -117,10 +121,16 @@ class _Object:
         if self._hangs_in:
             self._stop(made.close)
             return
+        closing: list[bool] = []
+
+        def close() -> None:
+            closing.append(True)
+            made.close()
+
         try:
-            self.call("closing", made.close)
-        finally:
-            self._stop()
+            self.call("closing", close)
+        finally:  # one that was not begun, behind a call that hangs, is made up for
+            self._stop(lambda: closing or close())
 
     def _stop(self, last: Callable[[], object] | None = None) -> None:
         if self._calls is not None:
@@ -177,10 +187,20 @@ class SlmsuiteSlm(Slm):
 
     def _open(self) -> str:
         made = self._object.make()
-        self.shape = int(made.shape[0]), int(made.shape[1])
-        self.levels = int(made.bitresolution)
+        try:
+            return self._set_up(made)
+        except BaseException:
+            with suppress(Exception):
+                self._object.close()
+            raise
+
+    def _set_up(self, slm: Any) -> str:
+        if not 1 <= slm.bitdepth <= TOP_BITS:
+            raise InputError(f"{self.name}: its pixels have {slm.bitdepth} bits, allowed 1 to {TOP_BITS}")
+        self.shape = int(slm.shape[0]), int(slm.shape[1])
+        self.levels = int(slm.bitresolution)
         # phase_scaling is the wavelength in use over the one at which all levels make a turn.
-        self.radians = 2.0 * np.pi / float(made.phase_scaling) * (self.levels - 1) / self.levels
+        self.radians = 2.0 * np.pi / float(slm.phase_scaling) * (self.levels - 1) / self.levels
         return self._object.identity()
 
     def _close(self) -> None:

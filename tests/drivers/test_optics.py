@@ -7,6 +7,7 @@ import importlib
 import re
 import sys
 import threading
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from pydantic import ValidationError
 from labtrain.clock import SimulatedClock
 from labtrain.drivers.backends import slmsuite_models
 from labtrain.drivers.backends.slmsuite_models import KNOWN, OURS, arguments, key_of
+from labtrain.drivers.metasurface import library_calls
 from labtrain.drivers.optics import SlmsuiteCamera, SlmsuiteSlm
 from labtrain.errors import InputError, InstrumentError, LinkClosed, LinkRefused, LinkTimeout, MissingExtra
 
@@ -426,6 +428,55 @@ def test_opening_has_a_deadline_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert calls.ended(20) and benches.BenchSlm.latest.closed, "what opened too late is closed"
 
 
+def test_who_breaks_off_while_it_opens_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    go, made, begun = threading.Event(), benches.BenchSlm.__init__, []
+
+    def slow(self: Any, *args: Any, **options: Any) -> None:
+        begun.append(self)
+        go.wait(20)
+        made(self, *args, **options)
+
+    def ctrl_c(timeout_s: float) -> Any:
+        while not begun:
+            yield 0.01
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(benches.BenchSlm, "__init__", slow)
+    device = slm(timeout_s=0.05)
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(library_calls, "slices", ctrl_c)
+        with pytest.raises(KeyboardInterrupt):
+            device.open()
+    with pytest.raises(LinkTimeout, match=r"its library still hangs in opening; restart the device and the program"):
+        device.open()
+    assert len(begun) == 1, "its library is not called from a second thread"
+    go.set()
+    assert device.frames._object._left.ended(20) and begun[0].closed
+
+
+def test_a_device_is_closed_late_if_a_call_before_hangs(
+    modulator: SlmsuiteSlm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, begun = threading.Event(), threading.Event()
+    eye = camera(timeout_s=0.05)
+    eye.open()
+    made, calls = eye.frames._object.made, eye.frames._object._calls
+
+    def read() -> None:
+        with suppress(Exception):
+            eye.frames.frame()
+
+    waiter = threading.Thread(target=read)
+    monkeypatch.setattr(benches.BenchCamera, "_get_image_hw", lambda self, timeout_s: (begun.set(), go.wait(20)))
+    waiter.start()  # as of somebody who was interrupted
+    assert begun.wait(20)
+    with pytest.raises(LinkTimeout, match=r"has not come back from closing"):
+        eye.close()
+    go.set()
+    waiter.join()
+    assert calls.ended(20) and made.closed
+
+
 def test_calls_come_from_one_thread(modulator: SlmsuiteSlm, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = set()
     write = benches.BenchSlm._set_phase_hw
@@ -450,3 +501,13 @@ def test_a_camera_of_too_many_bits_is_closed_again(modulator: SlmsuiteSlm, monke
     with pytest.raises(InputError, match="its pixels have 24 bits, allowed 1 to 16"):
         camera().open()
     assert benches.BenchCamera.latest.closed
+
+
+def test_a_modulator_of_too_many_bits_is_closed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def touched(self: Any, value: int) -> None:
+        """It says what it likes."""
+
+    monkeypatch.setattr(benches.BenchSlm, "bitdepth", property(lambda self: 24, touched), raising=False)
+    with pytest.raises(InputError, match="its pixels have 24 bits, allowed 1 to 16"):
+        slm().open()
+    assert benches.BenchSlm.latest.closed
