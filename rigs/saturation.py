@@ -8,13 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+FULL = 0.002  # of the range below the top count: there a pixel is full too, for what reads out a full well has noise
 MARGIN = 0.8  # of the exposure at which just as many pixels as allowed are full
 BLIND = 0.1  # of the exposure, where too many pixels are full to tell
 
 
+def ceiling(top_count: float, full: float) -> float:
+    """Counts from which a pixel is full; `full` are those from the dark level to the top one."""
+    return float(top_count - max(0.5, FULL * full))
+
+
 def full_pixels(frames: NDArray[Any], top_count: int) -> int:
     """Pixels that are full in at least one of the frames (n, rows, columns)."""
-    return int((frames >= top_count).any(axis=0).sum())
+    return int((frames >= ceiling(top_count, top_count)).any(axis=0).sum())
 
 
 def fitting_exposure(frames: NDArray[Any], dark: NDArray[Any] | float, top_count: int, exposure_s: float) -> float:

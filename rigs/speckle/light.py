@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labtrain.rigs.optical_bench import FrameBench
+from labtrain.rigs.saturation import ceiling
 from labtrain.sim.optics.camera import Camera
 from labtrain.sim.optics.modulator import Modulator
 from labtrain.sim.optics.parameters import OpticalParameters
@@ -17,7 +18,6 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 NAME = "optical bench"  # in errors
-FULL = 0.002  # of the range below the top count: there a pixel is full too
 _TOGETHER = 64  # patterns; between them a survey can be broken off
 
 
@@ -73,7 +73,7 @@ class Light:
     @property
     def ceiling(self) -> float:
         """Counts from which a pixel is full: a full well reads the top count but for its read noise."""
-        return float(self.bench.top_count - max(0.5, FULL * self.full))
+        return ceiling(self.bench.top_count, self.full)
 
     def random(self, count: int, rng: np.random.Generator) -> Array:
         """Random drives (count, n_in), on levels."""

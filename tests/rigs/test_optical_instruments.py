@@ -28,6 +28,7 @@ from labtrain.rigs.optical import COMMISSION_PATTERNS, OpticalRig
 from labtrain.rigs.optical_instruments import OpticalInstruments
 from labtrain.rigs.saturation import fitting_exposure, full_pixels
 from labtrain.runs import Run
+from labtrain.sim.optical import OpticalParameters, OpticalWorld
 
 WORLD = {"slm_shape": (6, 8), "camera_shape": (10, 12), "hot_pixels": 0.01}
 DRIVE = np.random.default_rng(0).random((40, 48))
@@ -355,6 +356,16 @@ def test_exposures_for_speckle_of_any_brightness() -> None:
         assert exposure_s * mean == pytest.approx(0.8 * 4095 / np.log(1000), rel=0.1)
     assert fitting_exposure(np.zeros((1, 4, 4)), 0.0, 4095, 0.5) == 0.5
     assert full_pixels(np.array([[[4095, 0]], [[0, 0]]]), 4095) == 1
+
+
+def test_full_wells_that_read_less_than_the_top_count_are_counted() -> None:
+    parameters = OpticalParameters(slm_shape=(6, 8), camera_shape=(40, 40), hot_pixels=0.0, electrons_per_s=1.5e7)
+    world, pattern = OpticalWorld(parameters, 0), np.zeros((1, 6, 8), dtype=np.uint16)
+    noisy, quiet = (world.frames(pattern, 0, noisy=noise) for noise in (True, False))
+    full = int((quiet == parameters.top_count).sum())
+    assert full > 500 and full_pixels(noisy, parameters.top_count) == pytest.approx(full, rel=0.05)
+    exposures = [fitting_exposure(frames, 64.0, parameters.top_count, 1e-3) for frames in (noisy, quiet)]
+    assert exposures[0] == pytest.approx(exposures[1], rel=0.1)
 
 
 # -- instruments that fail -------------------------------------------------------------------------------------------
