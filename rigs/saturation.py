@@ -40,7 +40,7 @@ def fitting_exposure(frames: NDArray[Any], dark: NDArray[Any] | float, top_count
         Of the frames.
     """
     light = np.sort((np.asarray(frames, dtype=np.float64) - dark).ravel())
-    full = float(np.mean(np.asarray(frames) >= top_count))
+    full = float(np.mean(np.asarray(frames) >= ceiling(top_count, top_count)))
     room = top_count - float(np.mean(dark))
     share = max(2.0 * full, 0.001)  # above the quantile that is looked at
     if share >= 0.9:
