@@ -69,7 +69,6 @@ compare:
   disturb:
     - {do: fibre, correlation: 0.5}
   methods:
-    joint: {training: {method: phyll, schedule: joint, epochs: 12, inner: 5, score_every: 1}}
     backpropagation: {network: {width: 10}, training: {rate: 0.003, epochs: 10, decay: cosine, score_every: 1}}
     in-silico: {network: {width: 10}, training: {twin: twin.npz, rate: 0.003, epochs: 10, decay: cosine}}
 """
@@ -98,7 +97,7 @@ class Case:
 
 CASES = {
     "acoustic": Case(ACOUSTIC, ("phyll", "layerwise", "mono-forward", "in-silico", "physics-aware-training"), wave),
-    "optical": Case(OPTICAL, ("phyll", "joint", "backpropagation", "in-silico"), speckle),
+    "optical": Case(OPTICAL, ("phyll", "backpropagation", "in-silico"), speckle),
 }
 
 
