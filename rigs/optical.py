@@ -24,7 +24,7 @@ from labtrain.rigs.optical_config import OpticalConfig
 from labtrain.rigs.optical_instruments import InstrumentLayer, OpticalInstruments
 from labtrain.rigs.optical_layer import OpticalLayer, SimulatedBench
 from labtrain.rigs.optical_setup import arrange, emulated_optics, layer_info
-from labtrain.rigs.optical_shots import ShotProtocol
+from labtrain.rigs.optical_shots import ShotProtocol, mean_square
 from labtrain.rigs.recovery import Recovery
 from labtrain.rigs.rig import Rig
 from labtrain.rigs.simulated_optics import SimulatedOptics
@@ -212,11 +212,7 @@ class OpticalRig(Rig):
         instruments.restart(self.config.seed)
         protocol.light = 0.0
         protocol.dark = dark = self._dark(self.config.dark.frames)
-        draw = np.random.default_rng(self.config.seed)
-        drives = draw.integers(0, 2, (COMMISSION_PATTERNS, layer.info.n_in)).astype(np.float64)
-        for row in range(1, COMMISSION_PATTERNS):
-            if np.array_equal(drives[row], drives[row - 1]):  # of few inputs
-                drives[row, 0] = 1.0 - drives[row, 0]
+        drives = self._looked_at()
         started_s = self.clock.now()
         try:
             seen = look(protocol, layer.patterns(drives), instruments.look, lambda: self.check())
@@ -236,6 +232,15 @@ class OpticalRig(Rig):
         }
         self.adopt(kept)  # a resumed run takes away this very frame
         return kept
+
+    def _looked_at(self) -> Array:
+        """Drives of the patterns of commissioning, all ends of the range."""
+        draw = np.random.default_rng(self.config.seed)
+        drives = draw.integers(0, 2, (COMMISSION_PATTERNS, self._instrument_layers[0].info.n_in)).astype(np.float64)
+        for row in range(1, COMMISSION_PATTERNS):
+            if np.array_equal(drives[row], drives[row - 1]):  # of few inputs
+                drives[row, 0] = 1.0 - drives[row, 0]
+        return drives
 
     def adopt(self, commissioned: dict[str, Any]) -> None:
         """Take the dark frame of when `commissioned` was measured from readings, and judge them by its light.
@@ -263,6 +268,8 @@ class OpticalRig(Rig):
                 "it, or start a new run"
             )
         protocol.dark, protocol.light = dark, float(commissioned["light_counts"])
+        if self.config.world.modulation == "amplitude":
+            protocol.amplitudes = mean_square(self._instrument_layers[0].patterns(self._looked_at()))
 
     def _dark(self, frames: int) -> Array:
         """Mean counts without light, (rows, columns), as the config says they are found."""

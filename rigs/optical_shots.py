@@ -25,6 +25,8 @@ from labtrain.rigs.saturation import fitting_exposure, full_pixels
 Array = NDArray[np.float64]
 Counts = NDArray[np.uint16]
 
+FEW = 16  # pixels: of fewer, two frames may be alike, or dark, by chance
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -68,6 +70,8 @@ class ShotProtocol:
         Mean counts without light, once they are known.
     light : float
         Mean counts above them at commissioning; 0: not known.
+    amplitudes : float
+        Mean square of the steps of the patterns that had this light, where steps are amplitudes; else 0.
     """
 
     def __init__(
@@ -82,7 +86,7 @@ class ShotProtocol:
         self.slm, self.camera, self.clock, self.illumination = slm, camera, clock, illumination
         self._settle_s, self._least = settle_s, least_light
         self.dark: Array | None = None
-        self.light = 0.0
+        self.light = self.amplitudes = 0.0
         self._last: tuple[NDArray[Any], Counts] | None = None  # pattern and frame before
 
     def forget(self) -> None:
@@ -114,7 +118,7 @@ class ShotProtocol:
     def take(self, pattern: NDArray[np.integer]) -> Reading:
         """The configured number of frames of one pattern, judged; raises as :meth:`see`."""
         frames = self.see(pattern, self.camera.config.frames)
-        fault = self.saturation(frames) or self._dark(frames) or self._frozen(pattern, frames)
+        fault = self.saturation(frames) or self._dark(pattern, frames) or self._frozen(pattern, frames)
         if not fault:  # a repetition is compared with the good one before, too
             self._last = np.array(pattern), frames[-1]
         return Reading(frames, fault)
@@ -141,20 +145,29 @@ class ShotProtocol:
     def _frozen(self, pattern: NDArray[np.integer], frames: Counts) -> str:
         if self._last is None or np.array_equal(self._last[0], pattern):
             return ""
-        if not np.array_equal(self._last[1], frames[0]):
+        if frames[0].size < FEW or not np.array_equal(self._last[1], frames[0]):
             return ""
         return (
             "the frame of this pattern is that of the pattern before, bit for bit: it is an old one; raise "
             f"rig.{self.camera.who}.stale_frames, or check that the camera is running"
         )
 
-    def _dark(self, frames: Counts) -> str:
-        if self.dark is None or self.light <= 0:
+    def _dark(self, pattern: NDArray[np.integer], frames: Counts) -> str:
+        if self.dark is None or self.light <= 0 or not self._least:
             return ""
+        expected = self.light
+        if self.amplitudes:  # a pattern of small ones is dark by itself
+            expected *= min(1.0, mean_square(pattern) / self.amplitudes)
         light = float((frames.mean(axis=0) - self.dark).mean())
-        if light >= self._least * self.light:
+        if expected == 0 or light >= self._least * expected:
             return ""
+        few = "" if frames[0].size >= FEW else f"; of {frames[0].size} pixels it may be chance, then lower it"
         return (
-            f"{light:.3g} counts of light came, {self.light:.3g} did when the rig was commissioned (allowed "
-            f"{self._least:g} of it, rig.least_light); is the laser off, a shutter closed?"
+            f"{light:.3g} counts of light came, {expected:.3g} did when the rig was commissioned (allowed "
+            f"{self._least:g} of it, rig.least_light{few}); is the laser off, a shutter closed?"
         )
+
+
+def mean_square(patterns: NDArray[np.integer]) -> float:
+    """Of steps."""
+    return float(np.mean(np.asarray(patterns, dtype=np.float64) ** 2))

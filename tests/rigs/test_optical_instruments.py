@@ -295,6 +295,36 @@ def test_in_the_dark_frames_that_are_alike_are_no_old_ones(monkeypatch: pytest.M
             optical.layers[0].forward(DRIVE[1:2])
 
 
+def test_a_pattern_of_small_amplitudes_is_dark_by_itself() -> None:
+    drive = np.vstack([np.zeros(48), np.eye(48)[:3], DRIVE[:1]])
+    with alone({"modulation": "amplitude"}) as bench:
+        expected = bench.layers[0].forward(drive)
+    with rig({"modulation": "amplitude"}) as optical:
+        kept = optical.commission()
+        perfect_dark(optical)
+        np.testing.assert_array_equal(optical.layers[0].forward(drive), expected)
+    with rig({"modulation": "amplitude"}) as optical:
+        optical.adopt(kept)
+        optical.layers[0].forward(drive)
+        optical.disturb("laser", gain=0.01)
+        with pytest.raises(MeasurementError, match=r"^shot 4 of 5: .* is the laser off, a shutter closed\?$"):
+            optical.layers[0].forward(np.vstack([drive[[0, 0, 0, 0]], drive[4:]]))
+
+
+def test_of_few_pixels_frames_may_be_alike_or_dark_by_chance() -> None:
+    drive = np.random.default_rng(1).random((400, 48))
+    few = {"camera_shape": (1, 2), "bits": 8, "offset_counts": 5, "hot_pixels": 0.0}
+    with rig(few, least_light=0.0) as optical:
+        optical.commission()
+        assert all((part.attempts == 1).all() for part in optical.layers[0].measure(drive))
+    with rig(few) as optical:
+        optical.commission()
+        with pytest.raises(
+            MeasurementError, match=r"rig.least_light; of 2 pixels it may be chance, then lower it\); is"
+        ):
+            optical.layers[0].forward(drive)
+
+
 def test_light_that_does_not_change_with_the_pattern() -> None:
     with rig() as optical:
         instruments(optical).simulated.disturb(0, "pixels", {"pixels": tuple(range(48)), "level": 3})
