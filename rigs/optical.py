@@ -19,7 +19,7 @@ from labtrain.layer import Shots, ShotSink
 from labtrain.registry import resolve
 from labtrain.rigs import dark_frame
 from labtrain.rigs.optical_bench import FrameBench, InstrumentFrames, SimulatedFrames
-from labtrain.rigs.optical_commissioning import look
+from labtrain.rigs.optical_commissioning import ROUNDS, look
 from labtrain.rigs.optical_config import OpticalConfig
 from labtrain.rigs.optical_instruments import InstrumentLayer, OpticalInstruments
 from labtrain.rigs.optical_layer import OpticalLayer, SimulatedBench
@@ -33,6 +33,7 @@ from labtrain.sim.optical import OpticalWorld
 Array = NDArray[np.float64]
 
 COMMISSION_PATTERNS = 5  # random ones, from which light, change and the age of frames are learned
+COMMISSION_SHOTS = COMMISSION_PATTERNS * (1 + ROUNDS)
 
 
 class OpticalRig(Rig):
@@ -192,7 +193,7 @@ class OpticalRig(Rig):
     @property
     def commissioning_shots(self) -> int:
         instruments = self._instruments
-        return 0 if instruments is None or instruments.protocol.dark is not None else COMMISSION_PATTERNS
+        return 0 if instruments is None or instruments.protocol.dark is not None else COMMISSION_SHOTS
 
     def commission(self, sink: ShotSink | None = None) -> dict[str, Any]:
         """Take a dark frame, and look through the bench: light, change with the pattern, the age of frames.
@@ -224,7 +225,7 @@ class OpticalRig(Rig):
             once = np.ones(len(y), dtype=np.int64)
             sink("optical commissioning", Shots(drives, y, None, once, started_s), layer.state())
         kept = {
-            "shots": COMMISSION_PATTERNS,
+            "shots": COMMISSION_SHOTS,
             "dark": dark_frame.packed(dark),
             "dark_how": self.config.dark_how,
             "light_counts": seen.light,

@@ -3,6 +3,10 @@
 A few random patterns are shown one after another, as the shot protocol does, and each is watched for some frames more.
 What the frames of a pattern differ by at the end is noise, what the patterns differ by is signal; a first frame that
 differs from the last ones by more than noise shows the pattern before in it.
+
+A camera that keeps many frames may be behind by a whole pattern, and fall further behind the longer a run goes on, each
+frame being that of some pattern all the same. So the patterns come again, some times in turn, as shots are taken: each
+must look as it did.
 """
 
 from __future__ import annotations
@@ -24,8 +28,10 @@ Array = NDArray[np.float64]
 
 LATER = 6  # frames watched beyond the first one
 LAST = 3  # of them, that are taken to show the pattern alone
+ROUNDS = 3  # of all patterns, as shots
 OLD = 0.01  # share of the difference between patterns, as power, that a new frame may still have of the old one
 TOLD = 0.002  # share of full pixels in all patterns that is told: twice that of an exposure that fits
+AGAIN = 0.05  # the same of a pattern that is shown again: the bench may have drifted a little
 SIGMAS = 8.0  # by which noise alone may be mistaken; pixels are neither alike nor normal
 
 
@@ -94,6 +100,8 @@ def look(
             f"scatterer stand in it, is {protocol.slm.where} the right one?"
         )
     _refuse_old(protocol, frames, ends, noise, change, unsure)
+    allowed = AGAIN * change + (1.0 + 1.0 / LAST) * noise + unsure
+    _refuse_behind(protocol, patterns, ends, allowed, begin, check)
     return Looks(frames, light)
 
 
@@ -122,4 +130,29 @@ def _refuse_old(
         raise InstrumentError(
             f"{camera.name}: the first frame of a new pattern still shows the one before, {late} more had to pass; set "
             f"rig.{camera.who}.stale_frames to {camera.config.stale_frames + late} or more, or raise rig.settle_s"
+        )
+
+
+def _refuse_behind(
+    protocol: ShotProtocol,
+    patterns: NDArray[np.integer],
+    ends: Array,
+    allowed: float,
+    begin: Callable[[], None],
+    check: Callable[[], object],
+) -> None:
+    """Shown again, as shots, the patterns must look as they did."""
+    camera = protocol.camera
+    count, other = min(camera.config.frames, 1 + LATER), 0
+    for _ in range(ROUNDS):
+        for pattern, end in zip(patterns, ends, strict=True):
+            check()
+            begin()
+            seen = protocol.see(pattern, count)[0]
+            other += float(((seen - end) ** 2).mean()) > allowed
+    if other:
+        raise InstrumentError(
+            f"{camera.name}: {other} of {ROUNDS * len(patterns)} patterns look different when they are shown again: "
+            f"frames are old, if a flush leaves those that it kept: raise rig.{camera.who}.stale_frames (it is "
+            f"{camera.config.stale_frames}) or set the camera to keep fewer; or does the light or the scatterer move?"
         )

@@ -12,6 +12,7 @@ import pytest
 
 from labtrain.clock import SimulatedClock
 from labtrain.config import loads
+from labtrain.drivers.emulators.optics import EmulatedOptics
 from labtrain.errors import (
     ConfigError,
     InputError,
@@ -24,7 +25,7 @@ from labtrain.errors import (
 from labtrain.experiment import Experiment
 from labtrain.jobs import open_rig, resume, train
 from labtrain.layer import Shots
-from labtrain.rigs.optical import COMMISSION_PATTERNS, OpticalRig
+from labtrain.rigs.optical import COMMISSION_PATTERNS, COMMISSION_SHOTS, OpticalRig
 from labtrain.rigs.optical_instruments import OpticalInstruments
 from labtrain.rigs.saturation import fitting_exposure, full_pixels
 from labtrain.runs import Run
@@ -325,6 +326,21 @@ def test_of_few_pixels_frames_may_be_alike_or_dark_by_chance() -> None:
             optical.layers[0].forward(drive)
 
 
+@pytest.mark.parametrize("stale", [4, 6])
+def test_a_camera_that_is_behind_by_whole_patterns_is_found_out(stale: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EmulatedOptics, "flush", lambda self: None)
+    behind = {"emulator": {"kept": 13}, "settle_s": 0.1}
+    with (
+        rig(camera={"stale_frames": stale}, **behind) as optical,
+        pytest.raises(
+            InstrumentError, match=rf"of 15 patterns look different .* raise rig.*_frames \(it is {stale}\) or"
+        ),
+    ):
+        optical.commission()
+    with rig(camera={"stale_frames": 13}, **behind) as optical:
+        optical.commission()
+
+
 def test_light_that_does_not_change_with_the_pattern() -> None:
     with rig() as optical:
         instruments(optical).simulated.disturb(0, "pixels", {"pixels": tuple(range(48)), "level": 3})
@@ -334,7 +350,7 @@ def test_light_that_does_not_change_with_the_pattern() -> None:
             InstrumentError, match=r"its frames do not change with the pattern of the slm, though light"
         ):
             optical.commission()
-        assert optical.commissioning_shots == COMMISSION_PATTERNS
+        assert optical.commissioning_shots == COMMISSION_SHOTS
 
 
 def test_too_much_light_and_the_exposure_that_is_told_will_do() -> None:
@@ -483,7 +499,7 @@ def test_every_way_out_leaves_a_blank_pattern(error: BaseException) -> None:
 
 def test_before_commissioning_nothing_is_measured() -> None:
     with rig() as optical:
-        assert optical.commissioning_shots == COMMISSION_PATTERNS
+        assert optical.commissioning_shots == COMMISSION_SHOTS
         with pytest.raises(
             InstrumentError, match=r"does not know its dark frame yet; call commission\(\), or adopt\(\)"
         ):
@@ -683,7 +699,7 @@ trials: {count: 1}
 def test_a_run_is_trained_and_resumed_with_the_frame_it_began_with(tmp_path: Path) -> None:
     loaded = loads(LAB, Experiment, tmp_path / "lab.yaml")
     done = train(loaded, tmp_path / "runs", clock=SimulatedClock(1e9))
-    assert done["shots_commission"] == COMMISSION_PATTERNS
+    assert done["shots_commission"] == COMMISSION_SHOTS
     more = resume(done["run"], ["training.epochs=4"], clock=SimulatedClock(2e9))
     assert more["cost"]["shots"] > done["cost"]["shots"]
     with Run.open(Path(done["run"]), write=False, clock=SimulatedClock()) as run:

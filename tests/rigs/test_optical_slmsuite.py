@@ -285,7 +285,7 @@ trials: {count: 1}
 
 def test_a_network_is_trained_through_it_and_goes_on(tmp_path: Path) -> None:
     done = train(loads(LAB, Experiment, tmp_path / "lab.yaml"), tmp_path / "runs", clock=SimulatedClock(1e9))
-    assert done["shots_commission"] == 5
+    assert done["shots_commission"] == 20
     more = resume(done["run"], ["training.epochs=3"], clock=SimulatedClock(2e9))
     assert more["cost"]["shots"] > done["cost"]["shots"]
 
