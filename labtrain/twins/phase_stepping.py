@@ -82,6 +82,36 @@ class Plan:
         return np.column_stack([np.ones(len(drives)), np.exp(1j * self.phase_range_rad * drives)])
 
 
+def refuse_unfit(n_in: int, phase_range_rad: float, levels: int, steps: int = STEPS) -> None:
+    """Refuse what no phase can be stepped with; arguments as of :func:`plan`.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than two inputs, or the range is too small, or levels are too few for the steps.
+    """
+    if n_in < 2:
+        raise InputError(f"phase stepping needs 2 inputs or more, one is the other's reference; this layer has {n_in}")
+    if steps < 3:
+        raise InputError(f"phase stepping: asked {steps} steps, needed 3 or more")
+    if phase_range_rad < LEAST_RANGE:
+        raise InputError(
+            f"phase stepping: the modulator's range is {phase_range_rad:.3g} rad, needed {LEAST_RANGE:g} or more; "
+            "set rig.world.phase_range_rad"
+        )
+    shown = np.unique(np.rint(_reference_steps(phase_range_rad, steps) / phase_range_rad * (levels - 1)))
+    if len(shown) < steps:
+        raise InputError(
+            f"phase stepping: of {levels} levels {len(shown)} are the nearest ones to {steps} steps of a reference; it "
+            "needs one for each: more of them in rig.world.levels, as far as the modulator has them"
+        )
+
+
+def _reference_steps(phase_range_rad: float, steps: int) -> Array:
+    """Phases of the reference, (steps,): a whole turn, or as much of it as there is."""
+    return np.linspace(0.0, min(phase_range_rad, 2.0 * np.pi * (1.0 - 1.0 / steps)), steps)
+
+
 def plan(n_in: int, phase_range_rad: float, levels: int, rng: np.random.Generator, steps: int = STEPS) -> Plan:
     """Patterns for a matrix of so many inputs: about (steps + 1) n_in of them, more where there are few inputs.
 
@@ -97,23 +127,15 @@ def plan(n_in: int, phase_range_rad: float, levels: int, rng: np.random.Generato
     Raises
     ------
     InputError
-        If there are fewer than two inputs, or the range is too small.
+        As :func:`refuse_unfit`.
     """
-    if n_in < 2:
-        raise InputError(f"phase stepping needs 2 inputs or more, one is the other's reference; this layer has {n_in}")
-    if steps < 3:
-        raise InputError(f"phase stepping: asked {steps} steps, needed 3 or more")
-    if phase_range_rad < LEAST_RANGE:
-        raise InputError(
-            f"phase stepping: the modulator's range is {phase_range_rad:.3g} rad, needed {LEAST_RANGE:g} or more; "
-            "set rig.world.phase_range_rad"
-        )
+    refuse_unfit(n_in, phase_range_rad, levels, steps)
 
     def on_levels(phase_rad: Array) -> Array:
         return np.rint(phase_rad / phase_range_rad * (levels - 1)) / (levels - 1)
 
     flipped = on_levels(np.array([0.0, min(phase_range_rad, np.pi)]))
-    stepped = on_levels(np.linspace(0.0, min(phase_range_rad, 2.0 * np.pi * (1.0 - 1.0 / steps)), steps))
+    stepped = on_levels(_reference_steps(phase_range_rad, steps))
     order = rng.permutation(n_in)
     halves = (np.sort(order[: n_in // 2]), np.sort(order[n_in // 2 :]))
     signs, shown = [], []

@@ -13,7 +13,7 @@ from labtrain.errors import InputError
 from labtrain.rigs.speckle.light import NAME, Array, Light, correlation
 from labtrain.sim.optics.parameters import OpticalParameters
 from labtrain.twins.cost import FitCost
-from labtrain.twins.phase_stepping import STEPS, multiply_adds, plan, retrieve
+from labtrain.twins.phase_stepping import STEPS, multiply_adds, plan, refuse_unfit, retrieve
 from labtrain.twins.speckle import SpeckleTwin
 from labtrain.twins.twin import judge
 
@@ -78,11 +78,12 @@ def refuse_without_matrix(p: OpticalParameters, steps: int = STEPS) -> None:
     Raises
     ------
     InputError
-        If its modulator turns no phases, or frames and matrix do not fit into memory.
+        If its modulator turns no phases, or too few, or frames and matrix do not fit into memory.
     """
     if p.modulation != "phase":
         raise InputError(f"{NAME}: phase stepping needs a modulator of phases; set rig.world.modulation: phase")
     n_in = p.input_shape[0] * p.input_shape[1]
+    refuse_unfit(n_in, p.phase_range_rad, p.levels, steps)
     if (needed := planned_bytes(n_in, p.pixels, steps)) > LARGEST_BYTES:
         raise InputError(
             f"{NAME}: a matrix from {n_in:,} inputs to {p.pixels:,} pixels takes {needed / 1e9:.1f} GB, allowed "

@@ -19,6 +19,7 @@ from labtrain.rigs.speckle.light import Array, Light
 STEPS = 16  # from drive 0 to drive 1
 FRAMES = 4
 _ROUNDS = 30
+LEAST_LEVELS = 5  # of fewer, half a turn and more from one to the next, a range looks like one that turns the other way
 _RANGES = math.pi * np.arange(0.1, 4.01, 0.1)
 
 
@@ -52,7 +53,10 @@ class PhaseScan:
 
 
 def scan_phase(light: Light, rng: np.random.Generator) -> PhaseScan:
-    """Step half of the inputs from drive 0 to drive 1 while the others stay at random ones."""
+    """Step half of the inputs from drive 0 to drive 1 while the others stay at random ones.
+
+    The light has LEAST_LEVELS levels or more.
+    """
     levels = light.bench.levels
     at = np.unique(np.rint(np.linspace(0, levels - 1, STEPS + 1))) / (levels - 1)
     drives = np.repeat(light.random(1, rng), len(at), axis=0)

@@ -11,15 +11,16 @@ from labtrain.errors import InputError
 from labtrain.rigs.optical_bench import FrameBench
 from labtrain.rigs.speckle.dark import Dark, Transfer, measure_dark, photon_transfer
 from labtrain.rigs.speckle.exposure import Exposure, Goal, find_exposure, refuse_frames_that_stay
-from labtrain.rigs.speckle.light import Light
+from labtrain.rigs.speckle.light import NAME, Light
 from labtrain.rigs.speckle.matrix import Matrix, Told, measure_matrix, refuse_without_matrix
-from labtrain.rigs.speckle.phase import PhaseScan, scan_phase
+from labtrain.rigs.speckle.phase import LEAST_LEVELS, PhaseScan, scan_phase
 from labtrain.rigs.speckle.stability import SHOTS, Cells, Watch, change_cells, watch
 from labtrain.rigs.speckle.statistics import PATTERNS, Speckle, measure_speckle
 from labtrain.sim.optics.parameters import OpticalParameters
 
 OFF = 0.03  # relative difference from which a measured phase range is taken instead of the configured one
 SAME = 0.02  # relative difference of two exposures until which they have one dark frame
+LEAST_PIXELS = 16
 SURE = 5.0  # standard deviations that it must be away, too
 
 
@@ -129,6 +130,11 @@ def survey(
         If no light arrives, no exposure within the bounds is right, or frames do not change with the pattern.
     """
     light, rng = Light(bench, parameters, check), np.random.default_rng(request.seed)
+    if light.pixels < LEAST_PIXELS:
+        raise InputError(
+            f"{NAME}: speckle of {light.pixels} pixels says little, needed {LEAST_PIXELS} or more; read more of them "
+            "for a survey (rig.world.camera_shape, and rig.camera.region where there is one)"
+        )
     if request.matrix:
         refuse_without_matrix(light.parameters)
     planned, began_s = 6 + request.matrix, bench.clock.monotonic()
@@ -142,7 +148,7 @@ def survey(
     first, second = light.twice(light.random(PATTERNS, rng))
     speckle = measure_speckle(light, first, second, refuse_frames_that_stay(light, first, second))
     tell("phase", 3, planned)
-    phase = scan_phase(light, rng) if light.phase else None
+    phase = scan_phase(light, rng) if light.phase and bench.levels >= LEAST_LEVELS else None
     tell("inputs", 4, planned)
     cells = change_cells(light, speckle.contrast, rng)
     tell("time", 5, planned)
@@ -165,8 +171,8 @@ def survey(
     )
     if request.matrix:
         tell("matrix", 6, planned)
-        assert phase is not None  # refused above
-        matrix = measure_matrix(light, rng, phase_range_rad=phase.range_rad if found.other_range else None)
+        other = phase.range_rad if phase is not None and found.other_range else None
+        matrix = measure_matrix(light, rng, phase_range_rad=other)
         found = replace(found, matrix=matrix, shots=light.shots, seconds=bench.clock.monotonic() - began_s)
     tell("done", planned, planned)
     return found

@@ -105,6 +105,8 @@ def _of_speckle(rig: OpticalConfig, found: Survey) -> list[str]:
 
 def _of_phase(rig: OpticalConfig, found: Survey) -> list[str]:
     scan = found.phase
+    if scan is None and rig.world.modulation == "phase":
+        return [f"a modulator of {rig.world.levels} levels: its phase range, as it is, was not measured"]
     if scan is None:
         return ["a modulator of amplitudes: neither its phase range nor a transmission matrix was measured"]
     told = []

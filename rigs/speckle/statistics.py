@@ -112,7 +112,12 @@ def measure_speckle(light: Light, first: Array, second: Array, change: float) ->
 
 
 def _contrast(a: Array, b: Array) -> float:
-    """Standard deviation over mean, over columns, from two frames of each row: their noise is not in it."""
+    """Standard deviation over mean, over columns, from two frames of each row: their noise is not in it.
+
+    A single column is compared with itself from row to row.
+    """
+    if a.shape[1] == 1:
+        a, b = a.T, b.T
     across = (a - a.mean(axis=1, keepdims=True)) * (b - b.mean(axis=1, keepdims=True))
     return math.sqrt(max(float(across.mean()), 0.0)) / (float(a.mean() + b.mean()) / 2.0)
 
@@ -143,6 +148,8 @@ def _width(auto: Array) -> float:
     Light that is uneven over the frame adds a broad hill, on which grains stand: it is taken off.
     """
     known = auto[np.isfinite(auto)]
+    if len(known) == 1:
+        return 1.0
     hill = max(0.0, float(np.median(known[len(known) // 2 :]))) if len(known) > 4 else 0.0
     above = (known - hill) / (1.0 - hill) if hill < 1.0 else known
     below = np.flatnonzero(above < 0.5)

@@ -348,3 +348,42 @@ def test_a_survey_can_be_broken_off():
     bench = Bench()
     with pytest.raises(Stop):
         survey(bench, bench.world.parameters, Request(), check)
+
+
+# -- what is odd -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("levels", [2, 3, 4])
+def test_the_range_of_very_few_levels_is_not_measured_and_its_matrix_is_where_steps_have_levels(levels):
+    settings = {"levels": levels, "camera_shape": (8, 8)}
+    bench, asked = Bench(**settings), Request(watch_shots=32, matrix=levels > 2)
+    found = survey(bench, parameters(**settings), asked)
+    config = OpticalConfig(type="optical", world={"slm_shape": (8, 8), "camera_shape": (8, 8), "levels": levels})
+    assert found.phase is None and not found.other_range
+    assert any(f"a modulator of {levels} levels: its phase range" in told for told in notice(config, found))
+    if found.matrix is not None:
+        assert found.matrix.score["r2"] > 0.95
+
+
+def test_what_no_phase_can_be_stepped_with_is_told_before_anything_is_measured():
+    for settings, told in (
+        ({"levels": 2}, r"of 2 levels 2 are the nearest ones to 3 steps of a reference; it needs one for each"),
+        ({"phase_range_rad": 0.4}, r"range is 0.4 rad, needed 0.5 or more"),
+        ({"slm_shape": (1, 1)}, r"needs 2 inputs or more"),
+    ):
+        lit = Bench(**settings)
+        lit.dark = None
+        with pytest.raises(InputError, match=told):
+            survey(lit, parameters(**settings), Request(matrix=True))
+
+
+def test_a_few_pixels_are_refused_and_a_single_output_has_a_contrast():
+    with pytest.raises(InputError, match=r"speckle of 15 pixels says little, needed 16 or more; read more"):
+        survey(Bench(camera_shape=(3, 5)), parameters(camera_shape=(3, 5)), Request())
+    settings = {"camera_shape": (4, 4), "pool_size": 4, "pool_stride": 4}
+    lit = light(Bench(**settings), parameters(**settings))
+    found = measure_speckle(lit, *lit.twice(lit.random(64, rng())), change=0.5)
+    assert 0.1 < found.pooled_contrast < 0.4 and 0 < found.pooled_summed < math.inf
+    settings = {"camera_shape": (1, 40)}
+    lit = light(Bench(**settings), parameters(**settings))
+    assert measure_speckle(lit, *lit.twice(lit.random(64, rng())), change=0.5).grain[0] == 1.0
