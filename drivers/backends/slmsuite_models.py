@@ -57,8 +57,19 @@ OURS: dict[Kind, dict[str, str]] = {
 }
 """Arguments that are not the user's, and why."""
 
-# What tells one device from another of its kind; a display or a number, where there is no serial number.
-_WHICH = ("serial", "serial_number", "preselect", "slm_number", "display_number", "identifier", "cam", "host", "name")
+# What tells one device from another of its kind; a display or a number, where there is no serial number. A name does
+# so on a server alone: elsewhere it is what somebody calls it.
+_WHICH = (
+    "serial", "serial_number", "preselect", "slm_number", "display_number", "identifier", "cam", "config", "host", "port"
+)  # fmt: skip
+
+# The same, of those who do not say.
+_WHICH_DEFAULT: dict[str, dict[str, Any]] = {
+    "meadowlark": {"slm_number": 1},
+    "remote": {"host": "localhost", "port": 5025},
+    "santec": {"slm_number": 1, "display_number": 2},
+    "webcam": {"identifier": 0},
+}
 
 _BASES: dict[Kind, tuple[str, str]] = {"slm": (f"{_SLMS}.slm", "SLM"), "camera": (f"{_CAMERAS}.camera", "Camera")}
 _SIMULATED = {"slmsuite.hardware.slms.simulated", "slmsuite.hardware.cameras.simulated"}
@@ -83,8 +94,11 @@ def refuse_unknown(kind: Kind, model: str) -> None:
 
 def key_of(kind: Kind, model: str, options: Mapping[str, Any]) -> str:
     """One spelling for the device, for locks: its class, and what tells it from others of that class."""
-    which = {name: options[name] for name in _WHICH if name in options}
-    return f"{kind}:{KNOWN[kind].get(model, model)}{json.dumps(which, sort_keys=True)}".lower()
+    known = KNOWN[kind]
+    short = next((name for name, path in known.items() if path == model), model)
+    told = _WHICH_DEFAULT.get(short, {}) | {name: value for name, value in options.items() if value not in (None, "")}
+    which = {name: told[name] for name in (*_WHICH, *(["name"] if short == "remote" else [])) if name in told}
+    return f"{kind}:{known.get(model, model)}{json.dumps(which, sort_keys=True, default=str)}".lower()
 
 
 def find_class(kind: Kind, model: str, name: str, where: str) -> type[Any]:

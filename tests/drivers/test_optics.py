@@ -129,6 +129,44 @@ def test_one_key_for_one_device() -> None:
     assert slm().canonical == f"slm:{SLM.lower()}{{}}"
 
 
+@pytest.mark.parametrize(
+    ("kind", "model", "first", "second", "same"),
+    [
+        ("slm", "meadowlark", {}, {"slm_number": 1}, True),
+        ("slm", KNOWN["slm"]["santec"], {"display_number": 2}, {"slm_number": 1}, True),
+        ("slm", "holoeye", {"name": "left"}, {"name": "right"}, True),
+        ("slm", "holoeye", {}, {"preselect": None}, True),
+        ("camera", "webcam", {}, {"identifier": 0}, True),
+        ("camera", "webcam", {}, {"identifier": 1}, False),
+        ("camera", "mmcore", {"config": "a"}, {"config": "b"}, False),
+        ("slm", "remote", {"name": "left"}, {"name": "right"}, False),
+        ("slm", "remote", {"name": "left"}, {"name": "left", "host": "localhost"}, True),
+    ],
+)
+def test_what_is_not_said_or_is_but_a_name_is_no_other_device(
+    kind: Any, model: str, first: dict[str, Any], second: dict[str, Any], same: bool
+) -> None:
+    assert (key_of(kind, model, first) == key_of(kind, model, second)) is same
+
+
+def test_defaults_of_slmsuite_that_tell_devices_apart_are_those_of_this_version() -> None:
+    for kind, model, module in (
+        ("slm", "meadowlark", "meadowlark"), ("slm", "santec", "santec"), ("camera", "webcam", "webcam")
+    ):  # fmt: skip
+        source = find_spec(f"slmsuite.hardware.{kind}s.{module}")
+        assert source is not None and source.origin is not None
+        tree = ast.parse(Path(source.origin).read_text(encoding="utf-8"))
+        made = {
+            argument.arg: ast.literal_eval(default)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.FunctionDef) and node.name == "__init__"
+            for argument, default in zip(reversed(node.args.args), reversed(node.args.defaults), strict=False)
+            if isinstance(default, ast.Constant)
+        }
+        told = slmsuite_models._WHICH_DEFAULT[model]
+        assert told == {name: made[name] for name in told}
+
+
 # -- options -----------------------------------------------------------------------------------------------------
 
 
