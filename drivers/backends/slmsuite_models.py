@@ -60,7 +60,8 @@ OURS: dict[Kind, dict[str, str]] = {
 # What tells one device from another of its kind; a display or a number, where there is no serial number. A name does
 # so on a server alone: elsewhere it is what somebody calls it.
 _WHICH = (
-    "serial", "serial_number", "preselect", "slm_number", "display_number", "identifier", "cam", "config", "host", "port"
+    "serial", "serial_number", "preselect", "slm_number", "display_number", "identifier", "cam", "config", "host",
+    "port",
 )  # fmt: skip
 
 # The same, of those who do not say.
