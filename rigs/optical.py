@@ -221,8 +221,8 @@ class OpticalRig(Rig):
             protocol.dark = None
             raise
         if sink is not None:
-            y = layer.outputs(np.stack([frames[0] for frames in seen.frames]), dark)
-            once = np.ones(len(y), dtype=np.int64)
+            y = layer.outputs(np.stack([*(frames[0] for frames in seen.frames), *seen.again]), dark)
+            drives, once = np.tile(drives, (1 + ROUNDS, 1)), np.ones(len(y), dtype=np.int64)
             sink("optical commissioning", Shots(drives, y, None, once, started_s), layer.state())
         kept = {
             "shots": COMMISSION_SHOTS,

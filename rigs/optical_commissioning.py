@@ -46,11 +46,14 @@ class Looks:
     ----------
     frames : list of ndarray, (1 + LATER, rows, columns)
         Of each pattern, in order.
+    again : list of ndarray, (rows, columns)
+        First frames of the patterns as they came again, ROUNDS times in turn.
     light : float
         Mean counts above the dark frame.
     """
 
     frames: list[Counts]
+    again: list[Counts]
     light: float
 
 
@@ -101,8 +104,7 @@ def look(
         )
     _refuse_old(protocol, frames, ends, noise, change, unsure)
     allowed = AGAIN * change + (1.0 + 1.0 / LAST) * noise + unsure
-    _refuse_behind(protocol, patterns, ends, allowed, begin, check)
-    return Looks(frames, light)
+    return Looks(frames, _refuse_behind(protocol, patterns, ends, allowed, begin, check), light)
 
 
 def _refuse_dark(protocol: ShotProtocol, light: float, noise: float, pixels: int) -> None:
@@ -140,19 +142,21 @@ def _refuse_behind(
     allowed: float,
     begin: Callable[[], None],
     check: Callable[[], object],
-) -> None:
-    """Shown again, as shots, the patterns must look as they did."""
+) -> list[Counts]:
+    """Shown again, as shots, the patterns must look as they did; their first frames."""
     camera = protocol.camera
     count, other = min(camera.config.frames, 1 + LATER), 0
+    found = []
     for _ in range(ROUNDS):
         for pattern, end in zip(patterns, ends, strict=True):
             check()
             begin()
-            seen = protocol.see(pattern, count)[0]
-            other += float(((seen - end) ** 2).mean()) > allowed
+            found.append(protocol.see(pattern, count)[0])
+            other += float(((found[-1] - end) ** 2).mean()) > allowed
     if other:
         raise InstrumentError(
             f"{camera.name}: {other} of {ROUNDS * len(patterns)} patterns look different when they are shown again: "
             f"frames are old, if a flush leaves those that it kept: raise rig.{camera.who}.stale_frames (it is "
             f"{camera.config.stale_frames}) or set the camera to keep fewer; or does the light or the scatterer move?"
         )
+    return found

@@ -513,7 +513,9 @@ def test_what_was_commissioned_is_kept_and_adopted() -> None:
         assert optical.commissioning_shots == 0 and optical.next_shot == 0
         expected = optical.layers[0].forward(DRIVE[:3])
     ((name, shots),) = arrived
-    assert name == "optical commissioning" and shots.y.shape == (COMMISSION_PATTERNS, 120)
+    assert name == "optical commissioning" and shots.y.shape == (COMMISSION_SHOTS, 120)
+    for pattern in range(COMMISSION_PATTERNS):  # each comes again, and looks as it did
+        assert np.corrcoef(shots.y[pattern::COMMISSION_PATTERNS]).min() > 0.99
     assert set(np.unique(shots.x)) == {0.0, 1.0}
     with rig() as optical:
         optical.adopt(kept)
