@@ -121,16 +121,17 @@ class _Object:
         if self._hangs_in:
             self._stop(made.close)
             return
-        closing: list[bool] = []
+        begun: list[bool] = []
 
-        def close() -> None:
-            closing.append(True)
-            made.close()
+        def close_once() -> None:
+            if not begun:
+                begun.append(True)
+                made.close()
 
         try:
-            self.call("closing", close)
+            self.call("closing", close_once)
         finally:  # one that was not begun, behind a call that hangs, is made up for
-            self._stop(lambda: closing or close())
+            self._stop(close_once)
 
     def _stop(self, last: Callable[[], object] | None = None) -> None:
         if self._calls is not None:
