@@ -235,13 +235,16 @@ class OpticalRig(Rig):
         return kept
 
     def _looked_at(self) -> Array:
-        """Drives of the patterns of commissioning, all ends of the range."""
+        """Drives of the patterns of commissioning: both ends of the range, or of half a turn."""
         draw = np.random.default_rng(self.config.seed)
         drives = draw.integers(0, 2, (COMMISSION_PATTERNS, self._instrument_layers[0].info.n_in)).astype(np.float64)
         for row in range(1, COMMISSION_PATTERNS):
             if np.array_equal(drives[row], drives[row - 1]):  # of few inputs
                 drives[row, 0] = 1.0 - drives[row, 0]
-        return drives
+        p = self.config.world
+        if p.modulation == "phase" and p.phase_range_rad > np.pi:  # the far end may be the phase of the near one
+            drives *= np.pi / p.phase_range_rad
+        return self._instrument_layers[0].quantise(drives)
 
     def adopt(self, commissioned: dict[str, Any]) -> None:
         """Take the dark frame of when `commissioned` was measured from readings, and judge them by its light.
