@@ -243,7 +243,7 @@ class OpticalRig(Rig):
                 drives[row, 0] = 1.0 - drives[row, 0]
         p = self.config.world
         if p.modulation == "phase" and p.phase_range_rad > np.pi:  # the far end may be the phase of the near one
-            drives *= np.pi / p.phase_range_rad
+            drives *= max(np.pi / p.phase_range_rad, 1.0 / (p.levels - 1))
         return self._instrument_layers[0].quantise(drives)
 
     def adopt(self, commissioned: dict[str, Any]) -> None:
