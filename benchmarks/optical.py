@@ -7,7 +7,7 @@ on; the one with the best mean is measured on the splits of seeds 0, 1, ... Resu
 each configuration: what is there is not measured again.
 
     python benchmarks/optical.py --processes 2
-    python benchmarks/optical.py --table mnist --splits 5
+    python benchmarks/optical.py --table mnist --splits 10
 """
 
 from __future__ import annotations
