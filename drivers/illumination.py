@@ -203,5 +203,5 @@ class PythonSwitch(Illumination):
         except Exception as error:
             told = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
             raise LinkClosed(
-                f"{self.name}: switching it {'on' if on else 'off'} failed, it says: {told}; {self.by_hand}"
+                f"{self.name}: switching it {'on' if on else 'off'} failed, it says: {told}; check it, and {self.where}"
             ) from error

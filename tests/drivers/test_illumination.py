@@ -70,7 +70,7 @@ def test_one_that_does_not_obey_is_not_taken_for_switched(mine: Any) -> None:
             with pytest.raises(
                 LinkClosed,
                 match=r"^illumination \(my_laser:light\): switching it off failed, it says: no answer from the "
-                r"shutter; switch the laser off, or block it, by hand$",
+                r"shutter; check it, and rig.illumination.call$",
             ):
                 light.switch(False)
             assert not light.on
