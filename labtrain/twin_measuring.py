@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,10 @@ from labtrain.threads import blas_threads
 from labtrain.twin import save_twin
 from labtrain.twins.phase_stepping import STEPS
 
+POOR = 0.5  # R2 below which a warning is given
 SATURATED = 0.02  # share of the pixels above which too little is known of the bright ones
+
+log = logging.getLogger("labtrain")
 
 
 def measure_twin(
@@ -63,6 +67,8 @@ def measure_twin(
         If the rig is not optical, has no such layer, or the file is there already.
     MeasurementError
         If frames do not change with the pattern, or too many pixels are saturated.
+    InstrumentError
+        If the first frame of a pattern still shows the one before.
     Interrupted
         After Ctrl-C or SIGTERM; nothing is written then.
     """
@@ -93,11 +99,13 @@ def measure_twin(
         began_s, info = light.bench.clock.monotonic(), rig.layers[layer].info
         measure_dark(light)
         _refuse_unfit(light, rng)
+        light.look()
         found = measure_matrix(light, rng, tell, steps=steps)
         seconds = light.bench.clock.monotonic() - began_s
         safe_first(rig)
     found.twin.fingerprint = info.fingerprint
     save_twin(found.twin, out)
+    _warn_of_poor(found, out)
     return _about(found, out) | {
         "y_unit": info.y_unit,
         "memory_bytes": planned_bytes(light.n_in, light.pixels, steps),
@@ -114,6 +122,17 @@ def _refuse_unfit(light: Light, rng: np.random.Generator) -> None:
             f"allowed {100 * SATURATED:g} %; labtrain survey finds one that fits"
         )
     refuse_frames_that_stay(light, first, second)
+
+
+def _warn_of_poor(found: Matrix, out: Path) -> None:
+    r2 = found.score["r2"]
+    if r2 is not None and r2 < POOR:
+        log.warning(
+            "%s: of little use: it explains %.2g of what unseen patterns differ by (R2). Is rig.world.phase_range_rad "
+            "that of the modulator (labtrain survey measures it), are its cells apart, did the bench drift meanwhile?",
+            out,
+            r2,
+        )
 
 
 def _about(found: Matrix, out: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from labtrain.layer import Shots, ShotSink
 from labtrain.registry import resolve
 from labtrain.rigs import dark_frame
 from labtrain.rigs.optical_bench import FrameBench, InstrumentFrames, SimulatedFrames
-from labtrain.rigs.optical_commissioning import ROUNDS, look
+from labtrain.rigs.optical_commissioning import ROUNDS, Looks, look
 from labtrain.rigs.optical_config import OpticalConfig
 from labtrain.rigs.optical_instruments import InstrumentLayer, OpticalInstruments
 from labtrain.rigs.optical_layer import OpticalLayer, SimulatedBench
@@ -211,15 +211,10 @@ class OpticalRig(Rig):
             return {}
         protocol, layer = instruments.protocol, self._instrument_layers[0]
         instruments.restart(self.config.seed)
-        protocol.light = 0.0
-        protocol.dark = dark = self._dark(self.config.dark.frames)
+        dark = self._dark(self.config.dark.frames)
         drives = self._looked_at()
         started_s = self.clock.now()
-        try:
-            seen = look(protocol, layer.patterns(drives), instruments.look, lambda: self.check())
-        except BaseException:
-            protocol.dark = None
-            raise
+        seen = self._look(dark, drives)
         if sink is not None:
             y = layer.outputs(np.stack([*(frames[0] for frames in seen.frames), *seen.again]), dark)
             drives, once = np.tile(drives, (1 + ROUNDS, 1)), np.ones(len(y), dtype=np.int64)
@@ -233,6 +228,20 @@ class OpticalRig(Rig):
         }
         self.adopt(kept)  # a resumed run takes away this very frame
         return kept
+
+    def _look(self, dark: Array, drives: Array) -> Looks:
+        """First looks with this dark frame; it is forgotten again, until it is adopted."""
+        assert self._instruments is not None
+        protocol, begin = self._instruments.protocol, self._instruments.look
+        protocol.light, protocol.dark = 0.0, dark
+        try:
+            return look(protocol, self._instrument_layers[0].patterns(drives), begin, lambda: self.check())
+        finally:
+            protocol.dark = None
+
+    def _look_only(self, dark: Array) -> int:
+        self._look(dark, self._looked_at())
+        return COMMISSION_SHOTS
 
     def _looked_at(self) -> Array:
         """Drives of the patterns of commissioning: both ends of the range, or of half a turn."""
@@ -329,7 +338,9 @@ class OpticalRig(Rig):
         config, p = self.config, self.config.benches[0]
         if self._instruments is None:
             return SimulatedFrames(self.world, SimulatedClock(self.clock.now()), config.settle_s, config.readout_s)
-        return InstrumentFrames(self._instruments, p.levels, p.slm_shape, self._dark, self._instrument_clock)
+        return InstrumentFrames(
+            self._instruments, p.levels, p.slm_shape, self._dark, self._look_only, self._instrument_clock
+        )
 
     def restart(self, seed: int) -> None:
         """Shot 0 of a trial with its own noise and drift; disturbances are undone."""

@@ -60,6 +60,20 @@ class FrameBench(Protocol):
     def dark(self, frames: int = 1) -> Array:
         """Mean counts without light, (rows, columns)."""
 
+    def look(self, dark: Array) -> int:
+        """Make sure that the first frame of a pattern shows that pattern alone; how many patterns it took.
+
+        Parameters
+        ----------
+        dark : ndarray, (rows, columns)
+            Mean counts without light at this exposure.
+
+        Raises
+        ------
+        InstrumentError
+            If it shows the one before too; it says how to wait longer.
+        """
+
 
 class SimulatedFrames:
     """A simulated bench, without instruments; each pattern is a shot, which takes its time on the clock.
@@ -92,6 +106,9 @@ class SimulatedFrames:
         found: Array = self._mean(np.zeros((1, *self.slm_shape), dtype=np.uint16), frames, lit=False)[0]
         return found
 
+    def look(self, dark: Array) -> int:  # noqa: ARG002 (its frames belong to their patterns)
+        return 0
+
     def _mean(self, patterns: NDArray[np.integer], frames: int, *, lit: bool) -> Array:
         total = np.zeros((len(patterns), *self.camera_shape))
         for number in range(frames):
@@ -115,6 +132,8 @@ class InstrumentFrames:
     cells : (rows, columns)
     dark : callable
         From a number of frames to mean counts without light; asks somebody to see to that, or raises InputError.
+    look : callable
+        From a dark frame to the number of patterns it took to see that first frames are new, or InstrumentError.
     clock : Clock
         On which patterns and frames take their time.
     """
@@ -125,13 +144,14 @@ class InstrumentFrames:
         steps: int,
         cells: tuple[int, int],
         dark: Callable[[int], Array],
+        look: Callable[[Array], int],
         clock: Clock,
     ) -> None:
         camera = instruments.protocol.camera
         self.slm_shape, self.levels = cells, steps
         self.camera_shape, self.top_count, self.exposure_s = camera.shape, camera.top_count, camera.exposure_s
         self.clock = clock
-        self._instruments, self._dark, self._shot = instruments, dark, 0
+        self._instruments, self._dark, self._look, self._shot = instruments, dark, look, 0
 
     def expose(self, exposure_s: float) -> float:
         protocol = self._instruments.protocol
@@ -152,3 +172,6 @@ class InstrumentFrames:
 
     def dark(self, frames: int = 1) -> Array:
         return self._dark(frames)
+
+    def look(self, dark: Array) -> int:
+        return self._look(dark)

@@ -14,7 +14,7 @@ from labtrain import experiment, measuring
 from labtrain.cli import app
 from labtrain.clock import SimulatedClock
 from labtrain.config import loads
-from labtrain.errors import InputError, MeasurementError
+from labtrain.errors import InputError, InstrumentError, MeasurementError
 from labtrain.experiment import Experiment
 from labtrain.jobs import open_rig
 from labtrain.rigs.speckle.procedure import Request
@@ -141,6 +141,20 @@ def test_emulated_instruments_are_surveyed_through_their_drivers(tmp_path):
     assert experiment.load(done.yaml).value.rig.imager.exposure_s == proposed.value
 
 
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize("what", ["survey", "matrix"])
+def test_frames_of_the_pattern_before_are_told_before_they_are_believed(what, tmp_path):
+    devices = "  slm: {driver: slmsuite-slm}\n  camera: {driver: slmsuite-camera}\n  settle_s: 0.001\n"
+    text = CONFIG.replace("  type: optical\n", f"  type: optical\n{devices}").replace(
+        "exposure_s: 0.02", "exposure_s: 0.001"
+    )
+    loaded, out = loads(text, Experiment, "x.yaml"), tmp_path / "out"
+    told = r"^camera \(sim\): the first frame of a new pattern still shows the one before, \d more had to pass; set rig"
+    with pytest.raises(InstrumentError, match=told):
+        run_survey(loaded, out, light=Request(watch_shots=32)) if what == "survey" else measure_twin(loaded, out)
+    assert not out.exists()
+
+
 # -- twin measure ------------------------------------------------------------------------------------------------------
 
 
@@ -212,6 +226,13 @@ def test_people_are_told_what_a_twin_is_worth(tmp_path):
     assert re.fullmatch(
         r"64 unseen patterns: correlation 0\.99\d\d, R2 0\.99\d\d \(repeatability allows 0\.99\d\d\)", second
     )
+
+
+def test_a_twin_of_little_use_is_called_that(tmp_path, caplog):
+    """Cells that blur into one another are not what a matrix of cells describes."""
+    config = loads(CONFIG.replace("0.02", "0.001"), Experiment, "x.yaml", ["rig.world.cross_talk=0.2"])
+    measure_twin(config, tmp_path / "t.npz")
+    assert re.search(r"t\.npz: of little use: it explains -?[\d.e-]+ of what unseen patterns differ by", caplog.text)
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,11 @@ class Light:
         """All patterns in turn, and then again: two signals (n, pixels) with noise of their own."""
         return self.signal(drives, frames), self.signal(drives, frames)
 
+    def look(self) -> None:
+        """Make sure that frames are new; once the dark level is known. InstrumentError if they are not."""
+        self._check()
+        self.shots += self.bench.look(self.plane(self.dark))
+
     def saturated(self, counts: Array) -> Mask:
         """Which counts, as they were read in single frames, are those of full pixels."""
         return np.asarray(counts >= self.ceiling)

@@ -128,6 +128,8 @@ def survey(
         If what is asked cannot be.
     MeasurementError
         If no light arrives, no exposure within the bounds is right, or frames do not change with the pattern.
+    InstrumentError
+        If the first frame of a pattern still shows the one before.
     """
     light, rng = Light(bench, parameters, check), np.random.default_rng(request.seed)
     if light.pixels < LEAST_PIXELS:
@@ -144,6 +146,7 @@ def survey(
     exposure = find_exposure(light, request.goal, request.exposure_s, rng)
     if abs(exposure.exposure_s - exposure.before_s) > SAME * exposure.before_s:
         dark = measure_dark(light)
+    light.look()
     tell("speckle", 2, planned)
     first, second = light.twice(light.random(PATTERNS, rng))
     speckle = measure_speckle(light, first, second, refuse_frames_that_stay(light, first, second))

@@ -133,7 +133,8 @@ def _of_time(found: Survey) -> list[str]:
         told = f"speckle drifts: it correlates by {STABLE:g} after"
         told += f" about {_round(part.stable_shots)} shots ({_round(part.stable_s)} s)"
         told += f", as with a drift_eps of {part.eps:.2g}"
-    return [told, "the modulator's settling was not measured: rig.settle_s stays as it was"]
+    settled = "first frames of a pattern show it alone; how fast it settles was not measured: rig.settle_s stays"
+    return [told, settled]
 
 
 def _of_matrix(found: Survey) -> list[str]:
