@@ -369,7 +369,12 @@ def build(
         if index == 0 and inputs is not None:  # features stay where the data set wires them, label slots take the rest
             free = [i for i in chosen if i not in set(inputs)]
             chosen = (*(free[: width - len(inputs)] if encoding.label == "slots" else ()), *inputs)
-        drive = _drive(network.drive, layer, chosen, width, index, rng)
+        if not network.drive.mix and width > len(chosen):
+            raise ConfigError(
+                f"network: block {index + 1} has {width} activations for {len(chosen)} driven inputs; "
+                + _narrower(index, rows.shape[1], len(chosen))
+            )
+        drive = _drive(network.drive, layer, chosen, width, rng)
         carries, response = network.skip_carries, network.response
         beside = encoder.beside.shape[1]
         blocks.append(Block(drive, layer, width, network.width, network.skip, carries, response, rng, beside))
@@ -377,17 +382,24 @@ def build(
     return PhysicalNetwork(encoder, blocks)
 
 
+def _narrower(index: int, features: int, driven: int) -> str:
+    """What to do about a block that has more activations than inputs are driven."""
+    if index > 0:
+        return f"set network.width to {driven} or less, or network.drive.mix: true"
+    if features <= driven:
+        return "set encoding.label: behind, or overlay, or network.drive.mix: true"
+    return (
+        f"they are {features} features: take fewer (dataset.size, if they are images), drive more inputs, or set "
+        "network.drive.mix: true"
+    )
+
+
 def _drive(
-    config: DriveConfig, layer: PhysicalLayer, inputs: Sequence[int], width: int, index: int, rng: np.random.Generator
+    config: DriveConfig, layer: PhysicalLayer, inputs: Sequence[int], width: int, rng: np.random.Generator
 ) -> Drive:
     n_in = layer.info.n_in
     beyond = [i for i in inputs if not 0 <= i < n_in]
     if beyond:
         raise ConfigError(f"network.drive.inputs: {beyond[0]} does not exist, this rig has inputs 0 to {n_in - 1}")
-    if not config.mix and width > len(inputs):
-        raise ConfigError(
-            f"network: block {index + 1} has {width} activations for {len(inputs)} driven inputs; set "
-            "network.drive.mix: true, encoding.label: overlay, or a smaller network.width"
-        )
     mix = rng.standard_normal((width, len(inputs))) / np.sqrt(width) if config.mix else None
     return Drive(config.map, n_in, inputs, mix, config.clip)

@@ -60,13 +60,21 @@ def test_a_border_of_labels_that_leaves_no_feature_is_refused():
     )
 
 
-def test_activations_that_do_not_fit_are_refused():
+@pytest.mark.parametrize(
+    ("inputs", "width", "told"),
+    [
+        ((0, 1, 2, 3), 3, "block 1 has 6 activations for 4 driven inputs; set encoding.label: behind, or overlay, or "
+         "network.drive.mix: true"),
+        ((0, 1), 2, "block 1 has 6 activations for 2 driven inputs; they are 3 features: take fewer (dataset.size, if "
+         "they are images), drive more inputs, or set network.drive.mix: true"),
+        ((0, 1, 2, 3, 4, 5), 7, "block 2 has 7 activations for 6 driven inputs; set network.width to 6 or less, or "
+         "network.drive.mix: true"),
+    ],
+)  # fmt: skip
+def test_activations_that_do_not_fit_are_refused(inputs, width, told):
     with pytest.raises(ConfigError) as caught:
-        make(NetworkConfig(drive=DriveConfig(inputs=(0, 1, 2, 3))))
-    assert str(caught.value) == (
-        "network: block 1 has 6 activations for 4 driven inputs; set network.drive.mix: true, encoding.label: overlay, "
-        "or a smaller network.width"
-    )
+        make(NetworkConfig(layers=2, width=width, drive=DriveConfig(inputs=inputs)))
+    assert str(caught.value) == f"network: {told}"
 
 
 def test_inputs_that_do_not_exist_are_refused():
