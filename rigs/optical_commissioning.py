@@ -144,6 +144,7 @@ def _refuse_behind(
     check: Callable[[], object],
 ) -> list[Counts]:
     """Shown again, as shots, the patterns must look as they did; their first frames."""
+    assert protocol.dark is not None
     camera = protocol.camera
     count, other = min(camera.config.frames, 1 + LATER), 0
     found = []
@@ -152,7 +153,7 @@ def _refuse_behind(
             check()
             begin()
             found.append(protocol.see(pattern, count)[0])
-            other += float(((found[-1] - end) ** 2).mean()) > allowed
+            other += _apart(found[-1] - protocol.dark, end - protocol.dark) > allowed
     if other:
         raise InstrumentError(
             f"{camera.name}: {other} of {ROUNDS * len(patterns)} patterns look different when they are shown again: "
@@ -160,3 +161,9 @@ def _refuse_behind(
             f"{camera.config.stale_frames}) or set the camera to keep fewer; or does the light or the scatterer move?"
         )
     return found
+
+
+def _apart(seen: Array, end: Array) -> float:
+    """Mean square by which a frame differs from another one that is brighter or darker as a whole."""
+    gain = float((seen * end).sum() / (end**2).sum())
+    return float(((seen - gain * end) ** 2).mean())

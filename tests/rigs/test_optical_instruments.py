@@ -341,6 +341,21 @@ def test_a_camera_that_is_behind_by_whole_patterns_is_found_out(stale: int, monk
         optical.commission()
 
 
+def test_a_laser_that_wanders_is_no_old_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    with rig({"hot_pixels": 0.0}) as optical:
+        count, frame = 0, optical.camera.frames._frame
+
+        def wandering() -> Any:
+            nonlocal count
+            count += 1
+            gain = 0.6 if count > 16 + 5 * 7 else 1.0  # behind the dark frame and the first look
+            return np.rint(64 + gain * (frame().astype(float) - 64)).clip(0).astype(np.uint16)
+
+        monkeypatch.setattr(optical.camera.frames, "_frame", wandering)
+        optical.commission()
+        assert count > 16 + 5 * 7
+
+
 def test_light_that_does_not_change_with_the_pattern() -> None:
     with rig() as optical:
         instruments(optical).simulated.disturb(0, "pixels", {"pixels": tuple(range(48)), "level": 3})
