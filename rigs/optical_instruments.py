@@ -193,7 +193,7 @@ class InstrumentLayer(Layer):
             for number, pattern in enumerate(self.patterns(part)):
                 try:
                     reading, often = instruments.measure(pattern, self._number, f"shot {done + number} of {len(x)}")
-                except (MeasurementError, Interrupted) as end:
+                except LabtrainError as end:  # whatever ends it, what was measured goes on first
                     failure = end
                     break
                 y.append(self.outputs(reading, dark))  # at once: frames of a whole sensor are large

@@ -509,6 +509,30 @@ def test_every_way_out_leaves_a_blank_pattern(error: BaseException) -> None:
     assert len(shown) == 1 and not shown[0].any() and not slm.is_open
 
 
+def test_shots_before_an_instrument_that_comes_back_as_another_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    with rig() as optical:
+        optical.commission()
+        count, show = 0, optical.slm.frames._show
+
+        def fails(levels: Any) -> None:
+            nonlocal count
+            count += 1
+            if count == 3:
+                monkeypatch.setattr(optical.camera, "expose", refuses)
+                raise LinkClosed("slm (sim): gone")
+            show(levels)
+
+        def refuses(exposure_s: float) -> float:
+            raise InputError("camera (sim): has no such exposure any more")
+
+        monkeypatch.setattr(optical.slm.frames, "_show", fails)
+        arrived = 0
+        with pytest.raises(InputError, match="no such exposure any more"):
+            for part in optical.layers[0].measure(DRIVE[:5]):
+                arrived += len(part.y)
+        assert arrived == optical.next_shot == 2
+
+
 # -- commissioning ---------------------------------------------------------------------------------------------------
 
 
