@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -27,6 +28,7 @@ from labtrain.rigs.optical_setup import arrange, emulated_optics, layer_info
 from labtrain.rigs.optical_shots import ShotProtocol, mean_square
 from labtrain.rigs.recovery import Recovery
 from labtrain.rigs.rig import Rig
+from labtrain.rigs.saturation import too_bright
 from labtrain.rigs.simulated_optics import SimulatedOptics
 from labtrain.sim.optical import OpticalWorld
 
@@ -34,6 +36,8 @@ Array = NDArray[np.float64]
 
 COMMISSION_PATTERNS = 5  # random ones, from which light, change and the age of frames are learned
 COMMISSION_SHOTS = COMMISSION_PATTERNS * (1 + ROUNDS)
+
+log = logging.getLogger("labtrain")
 
 
 class OpticalRig(Rig):
@@ -101,6 +105,9 @@ class OpticalRig(Rig):
             )
         if not config.on_instruments:
             self._bench = bench = SimulatedBench(self._worlds())
+            if told := too_bright(bench.worlds[0]):
+                key = "rig.world.exposure_s" if config.camera is None else "rig.camera.exposure_s"
+                log.warning("optical bench: %s; set %s", told, key)
             self.layers = tuple(
                 OpticalLayer(number, bench, config.settle_s, config.readout_s, config.workers, self.clock)
                 for number in range(len(bench.worlds))

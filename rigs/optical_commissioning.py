@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from labtrain.errors import InstrumentError
 from labtrain.limits import shown
 from labtrain.rigs.optical_shots import Counts, ShotProtocol
-from labtrain.rigs.saturation import full_pixels
+from labtrain.rigs.saturation import TOLD, full_pixels
 
 Array = NDArray[np.float64]
 
@@ -30,7 +30,6 @@ LATER = 6  # frames watched beyond the first one
 LAST = 3  # of them, that are taken to show the pattern alone
 ROUNDS = 3  # of all patterns, as shots
 OLD = 0.01  # share of the difference between patterns, as power, that a new frame may still have of the old one
-TOLD = 0.002  # share of full pixels in all patterns that is told: twice that of an exposure that fits
 AGAIN = 0.05  # the same of a pattern that is shown again: the bench may have drifted a little
 SIGMAS = 8.0  # by which noise alone may be mistaken; pixels are neither alike nor normal
 

@@ -295,6 +295,18 @@ def test_provenance_marks_the_bench_as_simulated_and_is_plain_json():
     assert told["world"]["parameters"]["drift_eps"] == 0.01
 
 
+@pytest.mark.parametrize(("exposure_s", "told"), [(1e-3, ""), (3e-3, "% of the pixels are full"), (1.0, "9")])
+def test_an_exposure_that_fills_pixels_is_told(exposure_s, told, caplog):
+    with rig({"exposure_s": exposure_s, "camera_shape": (32, 32)}):
+        if not told:
+            assert not caplog.text
+            return
+    (message,) = (record.getMessage() for record in caplog.records)
+    assert message.startswith("optical bench: ") and told in message
+    (fits_s,) = re.findall(r"about ([\d.e-]+) s would do; set rig\.world\.exposure_s$", message)
+    assert 3e-4 < float(fits_s) < 2e-3
+
+
 def test_watts_and_power_meters():
     with rig(watts={"laser": 2.0, "modulator": 8.0}) as optical:
         assert optical.config.total_watts == 10.0
