@@ -12,6 +12,7 @@ from labtrain.config import Loaded
 from labtrain.datasets import split
 from labtrain.datasets.table import Table
 from labtrain.disturbances import warn
+from labtrain.errors import InputError
 from labtrain.experiment import Experiment
 from labtrain.methods.through_twins import open_twin
 from labtrain.opening import naming_lines, open_rig
@@ -42,7 +43,7 @@ def check_data(loaded: Loaded[Experiment]) -> Table:
 
 
 def check_files(loaded: Loaded[Experiment], table: Table, clock: Clock, begun: bool = False) -> None:
-    """Check the twins and the earlier run of an experiment.
+    """Check files that the rig reads, the twins and the earlier run of an experiment.
 
     Parameters
     ----------
@@ -53,6 +54,9 @@ def check_files(loaded: Loaded[Experiment], table: Table, clock: Clock, begun: b
     Errors as of :func:`check`.
     """
     with naming_lines(loaded):
+        for key, path in loaded.value.rig.files().items():
+            if not path.exists():
+                raise InputError(f"rig.{key}: {path} does not exist; correct the path")
         for twin in getattr(loaded.value.training, "twin", ()):
             open_twin(twin)
         if not begun:

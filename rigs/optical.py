@@ -177,6 +177,7 @@ class OpticalRig(Rig):
         )
 
     def _reopen(self, protocol: ShotProtocol, identities: dict[str, str]) -> None:
+        before_s = protocol.camera.exposure_s
         for device in self.instruments.values():
             device.drop()
             device.open()
@@ -186,6 +187,12 @@ class OpticalRig(Rig):
                     f"that the run began with ({device.where})"
                 )
         arrange(self.config, protocol.slm, protocol.camera)
+        camera, now_s = protocol.camera, protocol.camera.exposure_s
+        if abs(now_s - before_s) > dark_frame.SAME_EXPOSURE * before_s:  # the dark frame would not be its any more
+            raise InstrumentError(
+                f"{camera.name}: exposed {before_s:g} s until it failed and {now_s:g} s now; check its other settings "
+                f"and rig.{camera.who}.exposure_s"
+            )
         protocol.forget()
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -208,6 +209,14 @@ class OpticalConfig(RigConfig):
         """The section `camera`."""
         assert isinstance(self.camera, CameraConfig)  # validated
         return self.camera
+
+    def files(self) -> dict[str, Path]:
+        """The phase table and the dark frame, as far as instruments need them."""
+        if not self.on_instruments:
+            return {}
+        table = None if self.simulated else self.modulator.lut_file
+        found = {"slm.lut_file": table, "dark.file": self.dark.file}
+        return {key: path for key, path in found.items() if path is not None}
 
     @property
     def simulated(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import Discriminator, Field, Tag, ValidationError, field_validator
@@ -62,6 +63,10 @@ class RigConfig(Section):
         if getattr(section, "address", None) == SIM:
             raise ValueError("address is sim, and a simulated rig draws no power; give the meter's, or leave it out")
         return section
+
+    def files(self) -> dict[str, Path]:
+        """Files that the rig reads when it is opened or commissioned, by their keys below ``rig``."""
+        return {}
 
     def disturbances(self) -> Known:
         """What can happen to the world that these settings simulate.

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from labtrain import planning
 from labtrain.clock import SimulatedClock
 from labtrain.config import loads
 from labtrain.drivers.emulators.optics import EmulatedOptics
@@ -472,6 +473,33 @@ def test_another_camera_after_a_failure_is_refused(monkeypatch: pytest.MonkeyPat
             MeasurementError, match=r"was 'labtrain simulated camera' and is 'somebody else' now; connect"
         ):
             optical.layers[0].forward(DRIVE[:1])
+
+
+def test_a_camera_that_comes_back_with_another_exposure_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with rig(recovery={"per_shot": 1}) as optical:
+        optical.commission()
+
+        def fails() -> Any:
+            monkeypatch.setattr(optical.camera.frames, "_expose", lambda exposure_s: 1.5 * exposure_s)
+            raise LinkClosed("camera (sim): unplugged")
+
+        monkeypatch.setattr(optical.camera.frames, "_frame", fails)
+        with pytest.raises(
+            MeasurementError, match=r"exposed 0\.001 s until it failed and 0\.0015 s now; check its other"
+        ):
+            optical.layers[0].forward(DRIVE[:1])
+
+
+def test_files_that_are_not_there_are_told_before_anything_opens(tmp_path: Path) -> None:
+    text = "rig:\n  type: optical\n  slm: {driver: slmsuite-slm, model: holoeye, lut_file: no.csv}\n"
+    text += "  camera: {driver: slmsuite-camera, model: basler}\n  dark: {how: offset}\n"
+    text += "dataset: {type: xor-tones, rows: 40}\ntraining: {method: ridge}\n"
+    with pytest.raises(
+        InputError, match=r"^rig\.slm\.lut_file: .*no\.csv does not exist; correct the path \(lab\.yaml:3\)$"
+    ):
+        planning.check(loads(text, Experiment, tmp_path / "lab.yaml"))
+    dry = ["rig.slm.model=sim", "rig.camera.model=sim"]  # where the table is not read
+    planning.check(loads(text, Experiment, tmp_path / "lab.yaml", dry))
 
 
 def test_who_wants_to_stop_gets_the_shots_so_far_and_the_rest_is_the_same() -> None:
