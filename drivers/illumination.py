@@ -24,6 +24,8 @@ Switch = Callable[[bool], object]
 class IlluminationConfig(DeviceConfig):
     """Keys of every driver of an illumination."""
 
+    timeout_s: float = Field(5.0, gt=0, le=3600, description="what making it safe may take")
+    open_timeout_s: float = Field(5.0, gt=0, le=3600, description="what finding it may take, where it is made safe")
     wait_s: float = Field(0.1, ge=0, le=3600, description="after switching, until the light is steady or gone")
 
 

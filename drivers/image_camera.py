@@ -30,6 +30,12 @@ log = logging.getLogger("labtrain")
 class CameraConfig(DeviceConfig):
     """Keys of every driver of a camera."""
 
+    timeout_s: float = Field(
+        5.0,
+        gt=0,
+        le=3600,
+        description="longest wait for a frame, beyond its exposure, and for any other call into its library",
+    )
     open_timeout_s: float = Field(30.0, gt=0, le=3600, description="what opening may take: makers' libraries are slow")
     model: str = Field(SIM, min_length=1, description="sim, or which one it is")
     exposure_s: float | None = Field(

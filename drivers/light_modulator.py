@@ -27,6 +27,7 @@ from labtrain.errors import InputError
 class ModulatorConfig(DeviceConfig):
     """Keys of every driver of a modulator."""
 
+    timeout_s: float = Field(5.0, gt=0, le=3600, description="longest wait for a call into its library")
     open_timeout_s: float = Field(30.0, gt=0, le=3600, description="what opening may take: makers' libraries are slow")
     model: str = Field(SIM, min_length=1, description="sim, or which one it is")
     wavelength_nm: float | None = Field(None, gt=100, lt=20_000, description="of the light")

@@ -55,7 +55,10 @@ def read_phases(path: Path, levels: int, where: str) -> Array:
         try:
             level, phase = float(row["level"]), float(row["phase_rad"])
         except (KeyError, TypeError, ValueError):
-            raise InputError(f"{path}:{number}: needs the columns level and phase_rad, with numbers") from None
+            there = ", ".join(f"{name} {value!r}" for name, value in row.items() if name)
+            raise InputError(
+                f"{path}:{number}: needs the columns level and phase_rad, with numbers; found {there}"
+            ) from None
         if not (level.is_integer() and 0 <= level < levels and math.isfinite(phase)):
             raise InputError(
                 f"{path}:{number}: level {level:g}, phase {phase:g}; levels are whole numbers 0 to {levels - 1}, "

@@ -156,6 +156,8 @@ class OpticalRig(Rig):
                 f"{emulated.name} is simulated and {other.name} is not, so neither would see the other; correct "
                 f"{other.where}"
             )
+        if config.simulated and (unseen := config.unseen):
+            log.warning("optical rig: nobody looks at %s here, at model sim", ", ".join(unseen))
         arrange(config, slm, camera)
         light = self.instruments.get("illumination")
         protocol = ShotProtocol(

@@ -210,6 +210,19 @@ class OpticalConfig(RigConfig):
         assert isinstance(self.camera, CameraConfig)  # validated
         return self.camera
 
+    @property
+    def unseen(self) -> tuple[str, ...]:
+        """Keys that were given and that real devices alone look at."""
+        modulator, imager = self.modulator, self.imager
+        given = {
+            "rig.slm.wavelength_nm": modulator.wavelength_nm,
+            "rig.slm.lut_file": modulator.lut_file,
+            "rig.slm.options": getattr(modulator, "options", None),
+            "rig.camera.region": imager.region,
+            "rig.camera.options": getattr(imager, "options", None),
+        }
+        return tuple(key for key, value in given.items() if value)
+
     def files(self) -> dict[str, Path]:
         """The phase table and the dark frame, as far as instruments need them."""
         if not self.on_instruments:

@@ -221,13 +221,13 @@ def test_a_twin_of_another_layer_is_refused(torch, twin, caplog):
         physical(Quiet(n_in=5), twin)
     assert str(caught.value) == (
         "PhysicalModule: the twin has 6 inputs and 8 outputs, the layer of this module 5 and 8; fit it to a recording "
-        "of this layer with labtrain twin fit"
+        "of this layer with labtrain twin fit (of light: labtrain twin measure)"
     )
     with pytest.raises(InputError) as caught:
         physical(Quiet(seed=1), twin)
     assert str(caught.value) == (
         "PhysicalModule: the twin was fitted to another rig (interference:0) than that of this module "
-        "(interference:1); fit it to a recording of this one with labtrain twin fit"
+        "(interference:1); fit it to a recording of this one with labtrain twin fit (of light: labtrain twin measure)"
     )
     with pytest.raises(InputError, match=r"^PhysicalModule: asked steepest 0, allowed above 0$"):
         physical(Quiet(), twin, steepest=0)

@@ -134,14 +134,14 @@ def check_layer(twin: Twin, info: LayerInfo, who: str, of: str, error: type[Inpu
     if (twin.n_in, twin.n_out) != (info.n_in, info.n_out):
         raise error(
             f"{who} has {twin.n_in} inputs and {twin.n_out} outputs, the layer of {of} {info.n_in} and {info.n_out}; "
-            "fit it to a recording of this layer with labtrain twin fit"
+            "fit it to a recording of this layer with labtrain twin fit (of light: labtrain twin measure)"
         )
     if twin.fingerprint is None:
         _LOG.warning("%s does not tell which rig it was fitted to; it is taken for this one", who)
     elif twin.fingerprint != info.fingerprint:
         raise error(
             f"{who} was fitted to another rig ({twin.fingerprint}) than that of {of} ({info.fingerprint}); fit it to a "
-            "recording of this one with labtrain twin fit"
+            "recording of this one with labtrain twin fit (of light: labtrain twin measure)"
         )
 
 

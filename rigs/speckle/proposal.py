@@ -142,8 +142,13 @@ def _of_matrix(found: Survey) -> list[str]:
     if part is None:
         return []
     repeats = 1.0 - (part.score["repeatability"] / part.score["rmse_constant"]) ** 2
-    if part.score["r2"] is None or part.score["r2"] > repeats - 0.05:
+    if part.score["r2"] is None:
         return []
+    if part.score["r2"] > repeats - 0.05:
+        return [
+            f"the matrix predicts unseen patterns with R2 {part.score['r2']:.3f}, {repeats:.3f} could be reached; "
+            "labtrain twin measure keeps one as a twin"
+        ]
     return [
         f"the matrix predicts unseen patterns with R2 {part.score['r2']:.3f}, {repeats:.3f} could be reached: drift "
         f"(a speckle before and after correlates by {part.drifted:.3f}), saturation ({100 * part.saturated:.2g} % of "

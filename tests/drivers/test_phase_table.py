@@ -75,7 +75,7 @@ def test_a_table_of_some_levels_is_interpolated(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("level,phase\n0,1\n", ":2: needs the columns level and phase_rad, with numbers"),
+        ("level,phase\n0,1\n", ":2: needs the columns level and phase_rad, with numbers; found level '0', phase '1'"),
         ("level,phase_rad\n0,x\n", ":2: needs the columns"),
         ("level,phase_rad\n0,0\n8,1\n", ":3: level 8, phase 1; levels are whole numbers 0 to 7, phases finite"),
         ("level,phase_rad\n0.5,0\n", ":2: level 0.5"),

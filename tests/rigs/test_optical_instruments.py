@@ -490,6 +490,15 @@ def test_a_camera_that_comes_back_with_another_exposure_is_refused(monkeypatch: 
             optical.layers[0].forward(DRIVE[:1])
 
 
+def test_what_is_given_for_real_devices_alone_is_told_in_a_dry_run(caplog: pytest.LogCaptureFixture) -> None:
+    with rig(slm={"wavelength_nm": 633}, camera={"region": (3, 4, 10, 12)}):
+        told = [record.getMessage() for record in caplog.records]
+    assert told == ["optical rig: nobody looks at rig.slm.wavelength_nm, rig.camera.region here, at model sim"]
+    caplog.clear()
+    with rig():
+        assert not caplog.records
+
+
 def test_files_that_are_not_there_are_told_before_anything_opens(tmp_path: Path) -> None:
     text = "rig:\n  type: optical\n  slm: {driver: slmsuite-slm, model: holoeye, lut_file: no.csv}\n"
     text += "  camera: {driver: slmsuite-camera, model: basler}\n  dark: {how: offset}\n"
