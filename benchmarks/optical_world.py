@@ -27,6 +27,7 @@ from labtrain.sim.optics.photons import poisson as poisson_of_words
 from labtrain.threads import blas_threads
 
 Floats = NDArray[Any]
+IDLE_S = 0.2  # threads of a BLAS wait in a loop for more work, on a core that the next measurement needs
 FLOPS = 8  # of a complex multiplication and addition
 
 
@@ -53,7 +54,9 @@ def speed(batch: int, rounds: int) -> dict[str, float]:
     for _ in range(rounds):
         for name, work in works.items():
             with blas_threads(cores if name == "product" else 1):
+                work()  # whatever has to wake up is awake then
                 times[name].append(seconds(work))
+            time.sleep(IDLE_S)
     found = {f"{name}_s": statistics.median(taken) for name, taken in times.items()}
     found |= {
         f"{name}_ratio_one_core": ratio for name, ratio in one_core(world.parameters, drive, works["product"]).items()
