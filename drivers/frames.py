@@ -62,6 +62,9 @@ class Frames(ABC):
     def emulated(self) -> bool:
         """Whether it says of itself that it is an emulator."""
 
+    def check(self) -> None:  # noqa: B027 (most have nothing to be found out)
+        """Find out what can be known to be wrong before it is opened; InputError if something is."""
+
     # -- what the caller uses ------------------------------------------------------------------------------------
 
     @property

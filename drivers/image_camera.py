@@ -6,16 +6,14 @@ The camera itself is a :class:`labtrain.drivers.frames.Camera`; drivers add how 
 from __future__ import annotations
 
 import logging
-from abc import abstractmethod
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from labtrain.clock import Clock
 from labtrain.drivers.address import SIM
-from labtrain.drivers.backends.memory_frames import MemoryCamera, OpticalEmulator
+from labtrain.drivers.backends.memory_frames import MemoryCamera
 from labtrain.drivers.device import DeviceConfig
 from labtrain.drivers.frames import Camera
 from labtrain.drivers.frames_device import FramesDevice
@@ -61,40 +59,11 @@ class ImageCamera(FramesDevice):
     clock : Clock
     """
 
+    MEMORY = MemoryCamera
     by_hand: ClassVar[str] = "nothing is to be done, a camera emits nothing"
 
     config: CameraConfig
-
-    def __init__(self, frames: Camera, config: CameraConfig, clock: Clock) -> None:
-        super().__init__(frames, config, clock)
-        self.frames = frames
-
-    @classmethod
-    def make(cls, who: str, config: CameraConfig, clock: Clock, emulator: OpticalEmulator | None = None) -> Self:
-        """The driver on its frames, unopened.
-
-        Parameters
-        ----------
-        who : str
-            Section of the configuration: ``camera``.
-        emulator : OpticalEmulator, optional
-            What answers at ``sim``.
-
-        Raises
-        ------
-        InputError
-            If the model is ``sim`` and there is no emulator.
-        """
-        if config.model != SIM:
-            return cls(cls._frames(who, config, clock), config, clock)
-        if emulator is None:
-            raise InputError(f"{who} (sim): nothing is simulated here; set rig.{who}.model")
-        return cls(MemoryCamera(who, emulator, clock), config, clock)
-
-    @classmethod
-    @abstractmethod
-    def _frames(cls, who: str, config: Any, clock: Clock) -> Camera:
-        """The seam to a camera that is not ``sim``, unopened; `config` is the driver's own."""
+    frames: Camera
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -6,8 +6,7 @@ itself: its safe state is a blank pattern, all pixels at level 0, and the light 
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from pydantic import Field
 from labtrain.clock import Clock
 from labtrain.config import InputPath
 from labtrain.drivers.address import SIM
-from labtrain.drivers.backends.memory_frames import MemorySlm, OpticalEmulator
+from labtrain.drivers.backends.memory_frames import MemorySlm
 from labtrain.drivers.device import DeviceConfig
 from labtrain.drivers.frames import Slm
 from labtrain.drivers.frames_device import FramesDevice
@@ -50,42 +49,16 @@ class LightModulator(FramesDevice):
     clock : Clock
     """
 
+    MEMORY = MemorySlm
     by_hand: ClassVar[str] = "block the light by hand; the modulator may still show its last pattern"
 
     config: ModulatorConfig
+    frames: Slm
 
     def __init__(self, frames: Slm, config: ModulatorConfig, clock: Clock) -> None:
         super().__init__(frames, config, clock)
-        self.frames = frames
         self._levels: NDArray[np.uint16] = np.zeros(0, dtype=np.uint16)  # of steps
         self._corner, self._cells = (0, 0), (0, 0)
-
-    @classmethod
-    def make(cls, who: str, config: ModulatorConfig, clock: Clock, emulator: OpticalEmulator | None = None) -> Self:
-        """The driver on its frames, unopened.
-
-        Parameters
-        ----------
-        who : str
-            Section of the configuration: ``slm``.
-        emulator : OpticalEmulator, optional
-            What answers at ``sim``.
-
-        Raises
-        ------
-        InputError
-            If the model is ``sim`` and there is no emulator.
-        """
-        if config.model != SIM:
-            return cls(cls._frames(who, config, clock), config, clock)
-        if emulator is None:
-            raise InputError(f"{who} (sim): nothing is simulated here; set rig.{who}.model")
-        return cls(MemorySlm(who, emulator, clock), config, clock)
-
-    @classmethod
-    @abstractmethod
-    def _frames(cls, who: str, config: Any, clock: Clock) -> Slm:
-        """The seam to a modulator that is not ``sim``, unopened; `config` is the driver's own."""
 
     def safe(self) -> None:
         """Show a blank pattern: all pixels at level 0."""

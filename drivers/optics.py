@@ -59,10 +59,6 @@ class SlmsuiteSlm(LightModulator):
         config = self.config
         return None if config.model == SIM else slmsuite_models.key_of("slm", config.model, config.options)
 
-    def check(self) -> None:
-        if isinstance(self.frames, slmsuite_frames.SlmsuiteSlm):
-            self.frames.check()
-
     @classmethod
     def _frames(cls, who: str, config: Any, clock: Clock) -> slmsuite_frames.SlmsuiteSlm:
         return slmsuite_frames.SlmsuiteSlm(
@@ -109,10 +105,6 @@ class SlmsuiteCamera(ImageCamera):
     def canonical(self) -> str | None:
         config = self.config
         return None if config.model == SIM else slmsuite_models.key_of("camera", config.model, config.options)
-
-    def check(self) -> None:
-        if isinstance(self.frames, slmsuite_frames.SlmsuiteCamera):
-            self.frames.check()
 
     @classmethod
     def _frames(cls, who: str, config: Any, clock: Clock) -> slmsuite_frames.SlmsuiteCamera:

@@ -10,9 +10,10 @@ this camera (labtrain commissioning finds out), how long `set_phase` blocks, whe
 from __future__ import annotations
 
 import warnings
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -150,8 +151,8 @@ def _quietly(act: Callable[[], T]) -> T:
         return act()
 
 
-class SlmsuiteSlm(Slm):
-    """A modulator.
+class _SlmsuiteFrames(Frames):
+    """What both have in common.
 
     Parameters
     ----------
@@ -165,6 +166,8 @@ class SlmsuiteSlm(Slm):
         Deadline for opening it.
     """
 
+    KIND: ClassVar[Kind]
+
     def __init__(
         self,
         who: str,
@@ -176,7 +179,7 @@ class SlmsuiteSlm(Slm):
         **keys: Any,
     ) -> None:
         super().__init__(who, model, clock, **keys)
-        self._object = _Object("slm", self, model, options, open_timeout_s)
+        self._object = _Object(self.KIND, self, model, options, open_timeout_s)
 
     def check(self) -> None:
         """Find the class, and compare the options with its arguments; nothing is opened."""
@@ -195,17 +198,27 @@ class SlmsuiteSlm(Slm):
                 self._object.close()
             raise
 
-    def _set_up(self, slm: Any) -> str:
-        if not 1 <= slm.bitdepth <= TOP_BITS:
-            raise InputError(f"{self.name}: its pixels have {slm.bitdepth} bits, allowed 1 to {TOP_BITS}")
-        self.shape = int(slm.shape[0]), int(slm.shape[1])
-        self.levels = int(slm.bitresolution)
-        # phase_scaling is the wavelength in use over the one at which all levels make a turn.
-        self.radians = 2.0 * np.pi / float(slm.phase_scaling) * (self.levels - 1) / self.levels
-        return self._object.identity()
+    @abstractmethod
+    def _set_up(self, made: Any) -> str:
+        """Fill the attributes from slmsuite's object, and return who answers."""
 
     def _close(self) -> None:
         self._object.close()
+
+
+class SlmsuiteSlm(_SlmsuiteFrames, Slm):
+    """A modulator."""
+
+    KIND = "slm"
+
+    def _set_up(self, made: Any) -> str:
+        if not 1 <= made.bitdepth <= TOP_BITS:
+            raise InputError(f"{self.name}: its pixels have {made.bitdepth} bits, allowed 1 to {TOP_BITS}")
+        self.shape = int(made.shape[0]), int(made.shape[1])
+        self.levels = int(made.bitresolution)
+        # phase_scaling is the wavelength in use over the one at which all levels make a turn.
+        self.radians = 2.0 * np.pi / float(made.phase_scaling) * (self.levels - 1) / self.levels
+        return self._object.identity()
 
     def _show(self, levels: Counts) -> None:
         slm = self._object.made
@@ -213,8 +226,8 @@ class SlmsuiteSlm(Slm):
         self._object.call("a pattern", lambda: slm.set_phase(levels.astype(slm.dtype), settle=False))
 
 
-class SlmsuiteCamera(Camera):
-    """A camera; arguments as of SlmsuiteSlm.
+class SlmsuiteCamera(_SlmsuiteFrames, Camera):
+    """A camera.
 
     Parameters
     ----------
@@ -222,52 +235,28 @@ class SlmsuiteCamera(Camera):
         Of its pixels; all by default.
     """
 
+    KIND = "camera"
+
     def __init__(
-        self,
-        who: str,
-        model: str,
-        clock: Clock,
-        *,
-        options: Mapping[str, Any],
-        region: tuple[int, int, int, int] | None = None,
-        open_timeout_s: float = 30.0,
-        **keys: Any,
+        self, who: str, model: str, clock: Clock, *, region: tuple[int, int, int, int] | None = None, **keys: Any
     ) -> None:
         super().__init__(who, model, clock, **keys)
-        self._object = _Object("camera", self, model, options, open_timeout_s)
         self._region = region
         self._cut: tuple[slice, slice] = (slice(None), slice(None))
 
-    def check(self) -> None:
-        """As of SlmsuiteSlm."""
-        self._object.check()
-
-    @property
-    def emulated(self) -> bool:
-        return self._object.simulated
-
-    def _open(self) -> str:
-        camera = self._object.make()
-        try:
-            return self._set_up(camera)
-        except BaseException:
-            with suppress(Exception):
-                self._object.close()
-            raise
-
-    def _set_up(self, camera: Any) -> str:
-        if not 1 <= camera.bitdepth <= TOP_BITS:
-            raise InputError(f"{self.name}: its pixels have {camera.bitdepth} bits, allowed 1 to {TOP_BITS}")
-        camera.capture_attempts = 1  # what is repeated is told
-        self.top_count = 2 ** int(camera.bitdepth) - 1
-        if camera.exposure_bounds_s is not None:
-            shortest, longest = (float(bound) for bound in camera.exposure_bounds_s)
+    def _set_up(self, made: Any) -> str:
+        if not 1 <= made.bitdepth <= TOP_BITS:
+            raise InputError(f"{self.name}: its pixels have {made.bitdepth} bits, allowed 1 to {TOP_BITS}")
+        made.capture_attempts = 1  # what is repeated is told
+        self.top_count = 2 ** int(made.bitdepth) - 1
+        if made.exposure_bounds_s is not None:
+            shortest, longest = (float(bound) for bound in made.exposure_bounds_s)
             self.exposure_bounds_s = (shortest, longest)
-        self.exposure_s = float(camera.exposure_s)
-        self.shape = int(camera.shape[0]), int(camera.shape[1])
+        self.exposure_s = float(made.exposure_s)
+        self.shape = int(made.shape[0]), int(made.shape[1])
         identity = self._object.identity()  # of the whole sensor
         if self._region is not None:
-            self._look_at(camera, self._region)
+            self._look_at(made, self._region)
         return identity
 
     def _look_at(self, camera: Any, region: tuple[int, int, int, int]) -> None:
@@ -293,9 +282,6 @@ class SlmsuiteCamera(Camera):
             )
         self._cut = (slice(top - y, top - y + rows), slice(left - x, left - x + columns))
         self.shape = rows, columns
-
-    def _close(self) -> None:
-        self._object.close()
 
     def _expose(self, exposure_s: float) -> float:
         return float(self._object.call("setting the exposure", lambda: self._object.made.set_exposure(exposure_s)))
