@@ -17,14 +17,12 @@ import argparse
 import json
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import Any
 
 import numpy as np
 from backpropagation_cells import CELLS, METHODS, Candidate, Cell
 from common import ROOT, load, percent, show
-from rich.console import Console
-from rich.progress import track
+from kept import Kept
 
 from labtrain.comparison import share_of_test
 from labtrain.jobs import open_rig
@@ -35,48 +33,27 @@ TUNING = 100  # first seed of the splits on which candidates are tried
 RESULTS = ROOT / "build" / "backpropagation.json"
 
 
-def accuracy(config: str, candidate: Candidate, seed: int) -> tuple[float, int]:
+def accuracy(config: str, *candidate_and_seed: Any) -> tuple[float, int]:
     """Test accuracy of one split, and shots of its training."""
+    *candidate, seed = candidate_and_seed
     what = load(config, *candidate, "ablations=[]")
     with open_rig(what) as rig:
         verdict = Trial.begin(what, rig, seed).fit().test()
     return verdict.accuracy, verdict.train_cost.shots
 
 
-class Kept:
-    """Accuracies and shots by configuration, candidate and seed, in a file."""
-
-    def __init__(self) -> None:
-        self.found: dict[str, list[float]] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-
-    @staticmethod
-    def key(config: str, candidate: Candidate, seed: int) -> str:
-        return json.dumps([config, *candidate, seed])
-
-    def measure(self, wanted: Sequence[tuple[str, Candidate, int]], processes: int, label: str) -> None:
-        """What is not there yet."""
-        todo = [one for one in wanted if self.key(*one) not in self.found]
-        if not todo:
-            return
-        with ProcessPoolExecutor(processes) as pool:
-            futures = {pool.submit(accuracy, *one): one for one in todo}
-            done = as_completed(futures)
-            for future in track(done, label, len(todo), console=Console(stderr=True), transient=True):
-                self.found[self.key(*futures[future])] = list(future.result())
-                RESULTS.parent.mkdir(exist_ok=True)
-                RESULTS.write_text(json.dumps(self.found))
-
-    def of(self, config: str, candidate: Candidate, seeds: range) -> list[list[float]]:
-        return [self.found[self.key(config, candidate, seed)] for seed in seeds]
-
-
 def tuning(cell: Cell) -> range:
     return range(TUNING, TUNING + cell.tuning)
 
 
+def asked(cell: Cell, candidate: Candidate, seeds: range) -> list[tuple[Any, ...]]:
+    """Arguments of :func:`accuracy` for each seed."""
+    return [(cell.config, *candidate, seed) for seed in seeds]
+
+
 def best(kept: Kept, cell: Cell, method: str) -> int:
     """Number of the candidate with the best mean accuracy on the tuning splits; the first of equals."""
-    tried = [kept.of(cell.config, candidate, tuning(cell)) for candidate in cell.candidates[method]]
+    tried = [[kept.of(*one) for one in asked(cell, candidate, tuning(cell))] for candidate in cell.candidates[method]]
     means = [np.mean([accuracy for accuracy, _ in found]) for found in tried]
     return int(np.argmax(means))
 
@@ -84,16 +61,15 @@ def best(kept: Kept, cell: Cell, method: str) -> int:
 def rows(kept: Kept, names: Sequence[str], splits: int, processes: int) -> Iterator[dict[str, Any]]:
     for name in names:
         cell = CELLS[name]
-        wanted = [
-            (cell.config, c, seed) for method in METHODS for c in cell.candidates[method] for seed in tuning(cell)
-        ]
+        wanted = [one for method in METHODS for c in cell.candidates[method] for one in asked(cell, c, tuning(cell))]
         kept.measure(wanted, processes, f"{name}: tuning")
         row: dict[str, Any] = {"cell": name}
         for method in METHODS:
             number = best(kept, cell, method)
             candidate = cell.candidates[method][number]
-            kept.measure([(cell.config, candidate, s) for s in range(splits)], processes, f"{name}: {method}")
-            found = kept.of(cell.config, candidate, range(splits))
+            chosen = asked(cell, candidate, range(splits))
+            kept.measure(chosen, processes, f"{name}: {method}")
+            found = [kept.of(*one) for one in chosen]
             row[method] = {
                 "candidate": [*candidate],
                 "number": number,
@@ -115,7 +91,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     names = [name for name in CELLS if any(name.startswith(asked) for asked in options.cells)]
-    found = list(rows(Kept(), names, options.splits, options.processes))
+    found = list(rows(Kept(RESULTS, accuracy), names, options.splits, options.processes))
     if options.json:
         print(json.dumps(found))
         return

@@ -27,6 +27,7 @@ from common import ROOT, load, percent, show
 from kept import Kept
 from sklearn.linear_model import LogisticRegression
 
+from labtrain.comparison import share_of_test
 from labtrain.controls import Off
 from labtrain.datasets import split
 from labtrain.jobs import open_rig
@@ -138,17 +139,10 @@ def _logistic(config: str, C: float, seed: int) -> float:
     return float(model.score(encode(table.features[parts.test]), table.labels[parts.test]))
 
 
-def share_of_test(config: str) -> float:
-    """n_test / n_train of every split."""
-    what = load(config)
-    parts = split(load_table(what), what.dataset, 0)
-    return len(parts.test) / len(parts.train)
-
-
 def carry_out(task: Task, splits: int, processes: int) -> list[dict[str, Any]]:
     """Tune and measure what is missing; a dict for each method."""
     kept, seeds = Kept(ROOT / "build" / f"{task.config}.json", measure), range(TUNING, TUNING + task.tuning)
-    found, share = [], share_of_test(task.config)
+    found, share = [], share_of_test(load(task.config, f"trials.count={splits}"))
     for name, row in task.rows.items():
         asked = [(task.config, row.on, list(c)) for c in row.candidates]
         kept.measure([(*one, seed) for one in asked for seed in seeds], processes, f"{name}: tuning")
